@@ -1,0 +1,117 @@
+# make test    installs what tests need and runs them all
+# make check   formatting, vet, static analysis, cross-builds, goldens
+# make race    the Go tests under the race detector
+# make tokenizer-soak  the tokenizers against their reference over 200 MB of text each: an hour of two cores
+# make help    the other targets
+
+GO        ?= go
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+OUT       ?= dist
+ARM_EXEC   = qemu-aarch64-static -cpu max -L /usr/aarch64-linux-gnu
+CROSS      = darwin/arm64 linux/arm64 windows/amd64
+
+.PHONY: help test check testdata test-go test-race test-purego test-arm64 test-blas test-c race fuzz cross libkrserve clean bench-peers bench-multi-turn operating-characteristics tokenizer-soak serve-soak
+
+help:
+	@grep -E '^# make ' Makefile | cut -c3-
+
+test: testdata test-go test-race test-purego test-arm64 test-blas test-c
+
+testdata:
+	@scripts/testdata.sh
+
+test-go:
+	$(GO) test -timeout 30m ./...
+
+# Every package under the race detector; -short leaves out what only runs long, not what is different.
+test-race:
+	$(GO) test -timeout 30m -race -short ./...
+
+race:
+	$(GO) test -race ./...
+
+test-purego:
+	CGO_ENABLED=0 $(GO) test -short -tags purego ./tokenizer/... ./internal/...
+
+test-arm64:
+	GOARCH=arm64 CGO_ENABLED=1 CC=aarch64-linux-gnu-gcc $(GO) test -timeout 30m -short -exec '$(ARM_EXEC)' ./internal/backend/cpu/
+
+# The variant for Apple's Accelerate, over OpenBLAS.
+test-blas:
+	$(GO) test -short -tags openblas -run 'TestAccelerate|TestVariants' ./internal/backend/cpu/
+
+# The C kernels and the C library under AddressSanitizer and UndefinedBehaviorSanitizer.
+test-c:
+	$(MAKE) -C internal/backend/cpu sanitize
+
+check:
+	@test -z "$$(gofmt -l .)" || { gofmt -l . ; echo 'run gofmt -w on these'; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(MAKE) cross
+	$(GO) test ./internal/lint/
+	$(GO) mod tidy -diff
+
+cross:
+	@for p in $(CROSS); do echo "cross $$p"; \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build ./... && \
+	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... || exit 1; done
+
+# make bench-peers       builds llama.cpp and measures both in one run; results under bench/results
+bench-peers:
+	bench/peers.sh
+	$(GO) build -o bin/krserve ./cmd/krserve
+	@mkdir -p bench/results
+	python3 bench/peers.py -krserve bin/krserve -peers $${PEERS:-.testdata/peers} -models .testdata -out bench/results/peers-$$(date -u +%F)
+
+# make bench-multi-turn  chats of many users on krserve and llama-server in one run; results under bench/results
+bench-multi-turn:
+	bench/peers.sh llama
+	$(GO) build -o bin/krserve ./cmd/krserve
+	@mkdir -p bench/results
+	python3 bench/multi_turn.py -krserve bin/krserve -server $${PEERS:-.testdata/peers}/llama/bin/llama-server -model .testdata/smollm2.gguf \
+	  -out bench/results/multi-turn-$$(date -u +%F)
+
+# make bench-tokenizer   the tokenizer against gigatoken and fastokens in one run; results under bench/results
+TOK_PEERS  ?= $(if $(PEERS),$(PEERS)/v,.testdata/tokpeers)
+TOK_TEXTS  ?= $(if $(PEERS),$(PEERS)/corpus,.testdata/soak/text)
+TOK_OUT    ?= bench/results/tokenizer-$(shell date -u +%F)
+TOK_FLAGS  ?=
+bench-tokenizer: testdata
+	@[ -x $(TOK_PEERS)/bin/python ] || { python3 -m venv $(TOK_PEERS) && $(TOK_PEERS)/bin/pip install -q gigatoken==0.10.0 fastokens==0.3.5 numpy; }
+	@[ -f $(TOK_TEXTS)/en.txt ] || scripts/soak-corpus.sh
+	$(GO) build -o bin/krserve ./cmd/krserve
+	@mkdir -p $(dir $(TOK_OUT))
+	$(TOK_PEERS)/bin/python bench/tokenizer.py -krserve bin/krserve -tokenizers .testdata/tok -texts $(TOK_TEXTS) \
+	  -gguf .testdata/smollm2.gguf,.testdata/gemma3-270m.gguf -out $(TOK_OUT) $(TOK_FLAGS)
+
+# make operating-characteristics   how often and how soon canary policies roll back: 1,000 seeds per line
+RUNS       ?= 1000
+OPERATING  ?= bench/results/operating-$(shell date -u +%F).md
+operating-characteristics:
+	$(GO) build -o bin/krserve ./cmd/krserve
+	@mkdir -p $(dir $(OPERATING))
+	scripts/operating-characteristics.sh bin/krserve $(RUNS) $(OPERATING)
+
+# make libkrserve OUT=dir   the C library and its header
+libkrserve:
+	$(GO) run cmd/libkrserve/build.go -o $(OUT)
+
+clean:
+	rm -rf $(OUT)
+
+SOAK      ?= 205000000
+SOAK_LOG  ?= bench/results/tokenizer-soak-$(shell date -u +%F).txt
+tokenizer-soak: testdata
+	scripts/soak-corpus.sh
+	@mkdir -p $(dir $(SOAK_LOG))
+	scripts/machine.sh > $(SOAK_LOG) 2>/dev/null || uname -a > $(SOAK_LOG)
+	$(GO) test -count=1 -timeout 0 -run TestSoak -v -parallel 2 ./tokenizer -soak $(SOAK) -corpus ../.testdata/soak/text | tee -a $(SOAK_LOG)
+
+# make serve-soak        two engines on one full pool under random cancels, deadlines and disconnects, a redis-server killed and restarted: 30 minutes
+SERVE_SOAK     ?= 30m
+SERVE_SOAK_LOG ?= bench/results/serve-soak-$(shell date -u +%F).txt
+serve-soak: testdata
+	@mkdir -p $(dir $(SERVE_SOAK_LOG))
+	uname -a > $(SERVE_SOAK_LOG)
+	$(GO) test -count=1 -timeout 0 -run TestServeSoak -v . -soak $(SERVE_SOAK) -soakmodel .testdata/smollm2.gguf -soakredis | tee -a $(SERVE_SOAK_LOG)
