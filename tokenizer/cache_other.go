@@ -1,0 +1,5 @@
+//go:build !linux
+
+package tokenizer
+
+func hugePages[E any]([]E) {}

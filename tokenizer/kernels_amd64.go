@@ -1,0 +1,84 @@
+//go:build !purego
+
+package tokenizer
+
+import (
+	"unsafe"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
+//go:generate go -C gen/asm run . -out ../../kernels_amd64.s
+
+// Which kernels are in use; tests switch them.
+var (
+	useBMI2   = cpuid.CPU.Supports(cpuid.BMI2)
+	useAVX2   = cpuid.CPU.Supports(cpuid.AVX2)
+	useAVX512 = cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VBMI)
+)
+
+//go:noescape
+func keysBMI2(base unsafe.Pointer, starts *uint32, n int, t *tables, batch *probe)
+
+//go:noescape
+func classifyAVX2(rows *[8][16]byte, p unsafe.Pointer, m *masks)
+
+//go:noescape
+func classifyAVX512(rows *[8][16]byte, p unsafe.Pointer, m *masks)
+
+// keys fills batch with the keys and home entries of the pieces between starts, and asks for the entries' memory.
+func keys(base unsafe.Pointer, starts []uint32, t *tables, batch *[128]probe) uint64 {
+	if useBMI2 {
+		keysBMI2(base, &starts[0], len(starts)-1, t, &batch[0])
+		return 0
+	}
+	return keysGo(base, starts, t, batch)
+}
+
+// classify fills m with the classes of the 64 bytes at p.
+func classify(t *classTable, p unsafe.Pointer, m *masks) {
+	switch {
+	case useAVX512:
+		classifyAVX512(&t.rows, p, m)
+	case useAVX2:
+		classifyAVX2(&t.rows, p, m)
+	default:
+		classifyGo(&t.ascii, p, m)
+	}
+}
+
+//go:noescape
+func validAVX2(p unsafe.Pointer, n int) uint64
+
+//go:noescape
+func validAVX512(p unsafe.Pointer, n int) uint64
+
+// validBlocks reports whether n bytes at p, a multiple of 64, are UTF-8, given the three before them; a character that
+// their end cuts off passes.
+func validBlocks(p unsafe.Pointer, n int) bool {
+	if useAVX512 {
+		return validAVX512(p, n) == 0
+	}
+	return validAVX2(p, n) == 0
+}
+
+// hasValidBlocks reports that validBlocks may be called.
+func hasValidBlocks() bool { return useAVX512 || useAVX2 }
+
+//go:noescape
+func suspectsAVX2(rows *[8][16]byte, p unsafe.Pointer, n int) (blocks int, mask uint64)
+
+//go:noescape
+func suspectsAVX512(rows *[8][16]byte, p unsafe.Pointer, n int) (blocks int, mask uint64)
+
+// suspects gives the number of blocks at p, up to n, without a character that NFC may change, and where the next block
+// has characters that it might; one byte behind the blocks is read.
+func suspects(rows *[8][16]byte, p unsafe.Pointer, n int) (blocks int, mask uint64) {
+	switch {
+	case useAVX512:
+		return suspectsAVX512(rows, p, n)
+	case useAVX2:
+		return suspectsAVX2(rows, p, n)
+	}
+	return suspectsGo(rows, p, n)
+}

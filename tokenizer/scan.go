@@ -1,0 +1,194 @@
+package tokenizer
+
+import (
+	"math/bits"
+	"unsafe"
+)
+
+const (
+	blockBytes = 64
+	blockRead  = blockBytes + 16 // bytes from a block's begin that must be readable
+)
+
+// blockScanner finds the begins of pieces in blocks of 64 bytes. Each block begins where a piece does, so nothing is
+// carried over: no pattern looks behind. Classes become bit masks, and bit algebra gives the begins; whatever the
+// algebra does not cover is marked as bad and left to the stepper. Immutable.
+type blockScanner struct {
+	kind scanKind
+	tab  *classTable
+	step stepper
+	adj  *adjacency // nil: pieces are not cut
+	cuts [256]uint8 // by classes: characters of one number above zero may be cut apart
+}
+
+func newBlockScanner(kind scanKind, adj *adjacency) *blockScanner {
+	s := &blockScanner{kind: kind, tab: classTables[kind](), step: steppers[kind], adj: adj}
+	// A piece may be cut only where its right part is scanned as the rest of the whole would be: between letters
+	// that the pattern treats alike.
+	for c := range s.cuts {
+		switch {
+		case c&clsL == 0:
+		case kind < scanO200K:
+			s.cuts[c] = 1
+		case c&clsMark != 0 || kind == scanO200K && c&(clsUpper|clsLower) != 0:
+		case kind == scanDeepSeek && c&clsCJK != 0:
+			s.cuts[c] = 2
+		default:
+			s.cuts[c] = 1
+		}
+	}
+	return s
+}
+
+// block is one block's masks. All bytes of a character have its classes; lead marks first bytes.
+type block struct {
+	masks
+	p     unsafe.Pointer
+	n     uint   // bytes in use, whole characters
+	full  uint64 // bytes in use
+	lead  uint64 // first bytes of characters
+	cut   uint64 // begins where no token crosses
+	bad   uint64 // bytes that the algebra gives up at
+	aux   uint64 // o200k: upper case. DeepSeek: its CJK class
+	lower uint64 // o200k: lower case
+	mark  uint64 // o200k: marks
+	ctl   uint64 // DeepSeek: what no alternative matches
+}
+
+// scan writes to out, from out[k] on, the begins of pieces behind pos, where one begins. It goes on while pos <= limit
+// and out has room, and gives the last begin found. Places are relative to text; limit+blockRead <= len(text).
+func (s *blockScanner) scan(text []byte, pos, limit int, out []uint32, k int) (next, count int) {
+	base := unsafe.Pointer(unsafe.SliceData(text))
+	top := len(out) - blockBytes
+	var b block
+	for pos <= limit && k <= top {
+		b.p = unsafe.Add(base, pos)
+		classify(s.tab, b.p, &b.masks)
+		b.n, b.full, b.lead, b.cut, b.bad = blockBytes, ^uint64(0), ^uint64(0), 0, 0
+		if b.masks[laneH] != 0 {
+			s.wide(&b)
+		} else if s.kind >= scanO200K {
+			b.aux, b.lower, b.mark, b.ctl = 0, 0, 0, 0
+			if s.kind == scanO200K {
+				b.aux = b.masks[laneX]
+				b.lower = b.masks[laneL] &^ b.aux
+			} else {
+				b.ctl = b.masks[laneX]
+			}
+		}
+		var st uint64
+		switch s.kind {
+		case scanO200K:
+			st = b.o200k()
+		case scanDeepSeek:
+			st = b.deepSeek()
+		default:
+			st = b.tiktoken(s.kind)
+		}
+		// What lies in white space at the block's end depends on what follows.
+		w := b.masks[laneV] | b.masks[laneR]
+		if last := b.n - 1; w>>last&1 != 0 {
+			run := uint(bits.LeadingZeros64(^(w << (63 - last))))
+			st &= 2<<(b.n-run) - 1
+		}
+		st &^= 1
+		if b.bad != 0 {
+			f := bits.TrailingZeros64(b.bad)
+			end := pos + f
+			pos, k = emitStarts(out, pos, k, st&(1<<f-1))
+			for pos <= end && pos < len(text) && k < len(out) {
+				pos = s.step(s.tab, text, pos)
+				out[k] = uint32(pos)
+				k++
+			}
+			continue
+		}
+		if st == 0 {
+			pos = s.step(s.tab, text, pos)
+			out[k] = uint32(pos)
+			k++
+			continue
+		}
+		pos, k = emitStarts(out, pos, k, st)
+	}
+	return pos, k
+}
+
+// emitStarts writes the begins st of the block at pos, and gives the last. The caller has room for 64 of them.
+func emitStarts(out []uint32, pos, k int, st uint64) (next, count int) {
+	dst := unsafe.Pointer(&out[k])
+	k += bits.OnesCount64(st)
+	next = pos + 63 - bits.LeadingZeros64(st|1)
+	for p := uint32(pos); st != 0; st &= st - 1 {
+		*(*uint32)(dst) = p + uint32(bits.TrailingZeros64(st))
+		dst = unsafe.Add(dst, 4)
+	}
+	return next, k
+}
+
+// wide adds the characters that are not ASCII to the masks.
+func (s *blockScanner) wide(b *block) {
+	n := b.n
+	var L, N, V, C, cut, aux, lower, mark, ctl uint64
+	tab, adj := s.tab, s.adj
+	more := s.kind >= scanO200K
+	joined, last, lastCut := uint(99), uint32(0), uint8(0)
+	for H := b.masks[laneH]; H != 0; {
+		i := uint(bits.TrailingZeros64(H))
+		w := load32(unsafe.Add(b.p, i))
+		var cls uint32
+		var m uint64
+		if w&0xf0 == 0xe0 {
+			if i+3 > n {
+				n = i
+				break
+			}
+			cp := w&0xf<<12 | w>>8&0x3f<<6 | w>>16&0x3f
+			m = 7
+			cls = tab.of(cp)
+			c := s.cuts[cls&255]
+			if joined == i && c == lastCut && c != 0 && adj != nil {
+				cut |= adj.apart(last, cp) << (i & 63)
+			}
+			joined, last, lastCut = i+3, cp, c
+		} else {
+			cp, ln := decodeAt(unsafe.Pointer(&w))
+			if i+ln > n {
+				n = i
+				break
+			}
+			m = 1<<ln - 1
+			cls = tab.of(cp)
+		}
+		m <<= i & 63
+		H &^= m
+		C |= m & (m << 1)
+		L |= m & -uint64(cls&1)
+		N |= m & -uint64(cls>>1&1)
+		V |= m & -uint64(cls>>2&1)
+		if more {
+			aux |= m & -uint64(cls>>3&1)
+			if s.kind == scanO200K {
+				lower |= m & -uint64(cls>>4&1)
+				mark |= m & -uint64(cls>>5&1)
+			} else if cls&(clsL|clsN|clsS|clsPunct) == 0 {
+				ctl |= m
+			}
+		}
+	}
+	full := ^uint64(0) >> (64 - n)
+	ascii := full &^ b.masks[laneH]
+	for i := range b.masks {
+		b.masks[i] &= ascii
+	}
+	if s.kind == scanO200K {
+		b.aux, b.lower, b.mark = b.masks[laneX]|aux, b.masks[laneL]&^b.masks[laneX]|lower, mark
+	} else if more {
+		b.aux, b.ctl = aux, b.masks[laneX]|ctl
+	}
+	b.masks[laneL] |= L
+	b.masks[laneN] |= N
+	b.masks[laneV] |= V
+	b.masks[laneH] = full &^ ascii
+	b.n, b.full, b.lead, b.cut = n, full, full&^C, cut
+}
