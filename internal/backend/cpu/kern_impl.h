@@ -1,0 +1,17 @@
+/* kern_impl.h - one kernel variant: included once per instruction set, after its isa_*.h, with KR_VARIANT and
+ * KR_VARIANT_NAME defined. */
+#include "kern.h"
+#include "mat_impl.h"
+#include "quant_impl.h"
+#include "row_impl.h"
+#include "pair_impl.h"
+#include "attn_impl.h"
+
+_Static_assert(2 * KB_MOST * sizeof(tblk) <= KR_TILE_BYTES && FK * 32 * 4 <= KR_TILE_BYTES, "tile");
+
+const kr_kernels KR_VARIANT = {
+    .name = KR_VARIANT_NAME, .vl = VL,
+    .matmul = matmul, .matmulf = matmulf, .quantize = quantize, .quantize2 = quantize2, .rmsnorm = rmsnorm,
+    .gate = gate, .add = add, .scale = scale, .softcap = softcap,
+    .kv_write = kv_write, .attention = attention, .attention_merge = attention_merge,
+};

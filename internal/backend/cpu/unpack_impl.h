@@ -1,0 +1,250 @@
+/* unpack_impl.h - the storage types, unpacked for VL rows at a time. Sixteen bytes of every row are transposed as
+ * dwords, which gives vectors of VL rows x 4 bytes; the rest is bytewise on those. UNPACK_<type> is the number of
+ * blocks of 32 that one call fills. */
+
+#ifdef KR_SCALAR_UNPACK
+#define X(t, kind, off, bytes, per) \
+    enum { UNPACK_##t = 1 }; \
+    INL void unpack_##t(const kr_weight *w, int n, int b, tblk *t) { unpack_scalar(w, n, b, t); }
+KR_QUANT_TYPES(X)
+#undef X
+#else
+
+#define AT(bytes, per) (w->data + (size_t)n * w->stride + (size_t)(b / (per)) * (bytes))
+enum { UNPACK_Q4_0 = 1, UNPACK_Q4_1 = 1, UNPACK_Q5_0 = 1, UNPACK_Q5_1 = 1, UNPACK_Q8_0 = 1, UNPACK_IQ4_NL = 1, UNPACK_MXFP4 = 1,
+       UNPACK_Q2_K = 8, UNPACK_Q3_K = 8, UNPACK_Q4_K = 8, UNPACK_Q5_K = 8, UNPACK_Q6_K = 8,
+       UNPACK_AFF2 = 1, UNPACK_AFF3 = 1, UNPACK_AFF4 = 1, UNPACK_AFF5 = 1, UNPACK_AFF6 = 1, UNPACK_AFF8 = 1 };
+
+/* 4-bit codes, weight i low and i+16 high in byte i */
+INL void nibbles(const uint8_t *p, size_t s, vb o[8]) {
+    const vb lo = vb_set(15);
+    vb q[4];
+    vb_load16(p, s, q);
+UNROLL
+    for (int j = 0; j < 4; j++) { o[j] = vb_and(q[j], lo); o[4 + j] = vb_and(vb_shr(q[j], 4), lo); }
+}
+INL void unpack_Q4_0(const kr_weight *w, int n, int b, tblk *t) {
+    const uint8_t *p = AT(18, 1);
+    t->d[0] = vf_gatherh(p, w->stride);
+    nibbles(p + 2, w->stride, t->w);
+}
+INL void unpack_Q4_1(const kr_weight *w, int n, int b, tblk *t) {
+    const uint8_t *p = AT(20, 1);
+    vb dm = vb_load4(p, w->stride);
+    t->d[0] = vb_half_lo(dm);
+    t->m[0] = vb_half_hi(dm);
+    nibbles(p + 4, w->stride, t->w);
+}
+INL void unpack_IQ4_NL(const kr_weight *w, int n, int b, tblk *t) {
+    const uint8_t *p = AT(18, 1);
+    t->d[0] = vf_gatherh(p, w->stride);
+    nibbles(p + 2, w->stride, t->w);
+UNROLL
+    for (int j = 0; j < 8; j++) {
+        t->w[j] = vb_lut16(kr_iq4nl, t->w[j]);
+        if (KR_S8_FLIP) t->w[j] = vb_xor(t->w[j], vb_set(0x80));
+    }
+}
+INL void unpack_MXFP4(const kr_weight *w, int n, int b, tblk *t) {
+    static const int8_t codes[16] = { 16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4 };
+    const uint8_t *p = AT(17, 1);
+    float d[VL];
+    for (int i = 0; i < VL; i++) d[i] = kr_e8m0_half(p[(size_t)i * w->stride]);
+    t->d[0] = vf_load(d);
+    nibbles(p + 1, w->stride, t->w);
+UNROLL
+    for (int j = 0; j < 8; j++) t->w[j] = vb_lut16(codes, t->w[j]);
+}
+INL void fifth(vb qh, vb o[8]) {
+UNROLL
+    for (int j = 0; j < 8; j++) o[j] = vb_or(o[j], vb_spread4(qh, j, 16));
+}
+INL void unpack_Q5_0(const kr_weight *w, int n, int b, tblk *t) {
+    const uint8_t *p = AT(22, 1);
+    t->d[0] = vf_gatherh(p, w->stride);
+    nibbles(p + 6, w->stride, t->w);
+    fifth(vb_load4(p + 2, w->stride), t->w);
+}
+INL void unpack_Q5_1(const kr_weight *w, int n, int b, tblk *t) {
+    const uint8_t *p = AT(24, 1);
+    vb dm = vb_load4(p, w->stride);
+    t->d[0] = vb_half_lo(dm);
+    t->m[0] = vb_half_hi(dm);
+    nibbles(p + 8, w->stride, t->w);
+    fifth(vb_load4(p + 4, w->stride), t->w);
+}
+INL void bytes32(const uint8_t *p, size_t s, vb o[8]) {
+    vb_load16(p, s, o);
+    vb_load16(p + 16, s, o + 4);
+}
+INL void unpack_Q8_0(const kr_weight *w, int n, int b, tblk *t) {
+    const uint8_t *p = AT(34, 1);
+    t->d[0] = vf_gatherh(p, w->stride);
+    bytes32(p + 2, w->stride, t->w);
+UNROLL
+    for (int j = 0; j < 8; j++) if (KR_S8_FLIP) t->w[j] = vb_xor(t->w[j], vb_set(0x80));
+}
+
+/* d, dmin and the packed 6-bit scales of Q4_K and Q5_K */
+INL void k4_scales(const uint8_t *p, size_t s, tblk *t) {
+    const vb m6 = vb_set(0x3f), m4 = vb_set(0x0f), m2 = vb_set(0x30);
+    vb h[4];
+    vb_load16(p, s, h);
+    vf d = vb_half_lo(h[0]), m = vf_sub(vf_zero(), vb_half_hi(h[0]));
+    vb sc[2] = { vb_and(h[1], m6), vb_or(vb_and(h[3], m4), vb_and(vb_shr(h[1], 2), m2)) };
+    vb mn[2] = { vb_and(h[2], m6), vb_or(vb_and(vb_shr(h[3], 4), m4), vb_and(vb_shr(h[2], 2), m2)) };
+UNROLL
+    for (int i = 0; i < 8; i++) {
+        t[i].d[0] = vf_mul(d, vb_byte(sc[i / 4], i & 3));
+        t[i].m[0] = vf_mul(m, vb_byte(mn[i / 4], i & 3));
+    }
+}
+INL void unpack_Q4_K(const kr_weight *w, int n, int b, tblk *t) {
+    const uint8_t *p = AT(144, 8);
+    const vb lo = vb_set(15);
+    k4_scales(p, w->stride, t);
+UNROLL
+    for (int g = 0; g < 4; g++) {
+        vb q[8];
+        bytes32(p + 16 + 32 * g, w->stride, q);
+UNROLL
+        for (int j = 0; j < 8; j++) { t[2 * g].w[j] = vb_and(q[j], lo); t[2 * g + 1].w[j] = vb_and(vb_shr(q[j], 4), lo); }
+    }
+}
+INL void unpack_Q5_K(const kr_weight *w, int n, int b, tblk *t) {
+    const uint8_t *p = AT(176, 8);
+    const vb lo = vb_set(15), hi = vb_set(16);
+    vb h[8];
+    k4_scales(p, w->stride, t);
+    bytes32(p + 16, w->stride, h);
+UNROLL
+    for (int g = 0; g < 4; g++) {
+        vb q[8];
+        bytes32(p + 48 + 32 * g, w->stride, q);
+UNROLL
+        for (int j = 0; j < 8; j++) {
+            vb a = g < 2 ? vb_shl(h[j], 4 - 2 * g) : vb_shr(h[j], 2 * g - 4), c = g < 2 ? vb_shl(h[j], 3 - 2 * g) : vb_shr(h[j], 2 * g - 3);
+            t[2 * g].w[j] = vb_or(vb_and(q[j], lo), vb_and(a, hi));
+            t[2 * g + 1].w[j] = vb_or(vb_and(vb_shr(q[j], 4), lo), vb_and(c, hi));
+        }
+    }
+}
+INL void unpack_Q6_K(const kr_weight *w, int n, int b, tblk *t) {
+    const uint8_t *p = AT(210, 8);
+    const vb lo = vb_set(15), hi = vb_set(0x30);
+    vb sc[4];
+    vb_load16(p + 192, w->stride, sc);
+    vf d = vf_gatherh(p + 208, w->stride);
+UNROLL
+    for (int i = 0; i < 16; i++) t[i / 2].d[i & 1] = vf_mul(d, vb_sbyte(sc[i / 4], i & 3));
+UNROLL
+    for (int h = 0; h < 2; h++) {
+        tblk *o = t + 4 * h;
+        vb l[2][8], u[8];
+        bytes32(p + 64 * h, w->stride, l[0]);
+        bytes32(p + 64 * h + 32, w->stride, l[1]);
+        bytes32(p + 128 + 32 * h, w->stride, u);
+UNROLL
+        for (int j = 0; j < 8; j++) {
+            o[0].w[j] = vb_or(vb_and(l[0][j], lo), vb_and(vb_shl(u[j], 4), hi));
+            o[1].w[j] = vb_or(vb_and(l[1][j], lo), vb_and(vb_shl(u[j], 2), hi));
+            o[2].w[j] = vb_or(vb_and(vb_shr(l[0][j], 4), lo), vb_and(u[j], hi));
+            o[3].w[j] = vb_or(vb_and(vb_shr(l[1][j], 4), lo), vb_and(vb_shr(u[j], 2), hi));
+        }
+    }
+}
+INL void unpack_Q2_K(const kr_weight *w, int n, int b, tblk *t) {
+    const uint8_t *p = AT(84, 8);
+    const vb lo = vb_set(15), m2 = vb_set(3);
+    vb sc[4], dm = vb_load4(p + 80, w->stride);
+    vb_load16(p, w->stride, sc);
+    vf d = vb_half_lo(dm), m = vf_sub(vf_zero(), vb_half_hi(dm));
+UNROLL
+    for (int i = 0; i < 16; i++) {
+        t[i / 2].d[i & 1] = vf_mul(d, vb_byte(vb_and(sc[i / 4], lo), i & 3));
+        t[i / 2].m[i & 1] = vf_mul(m, vb_byte(vb_and(vb_shr(sc[i / 4], 4), lo), i & 3));
+    }
+UNROLL
+    for (int g = 0; g < 2; g++) {
+        vb q[8];
+        bytes32(p + 16 + 32 * g, w->stride, q);
+UNROLL
+        for (int j = 0; j < 8; j++) {
+            t[4 * g].w[j] = vb_and(q[j], m2);
+            t[4 * g + 1].w[j] = vb_and(vb_shr(q[j], 2), m2);
+            t[4 * g + 2].w[j] = vb_and(vb_shr(q[j], 4), m2);
+            t[4 * g + 3].w[j] = vb_and(vb_shr(q[j], 6), m2);
+        }
+    }
+}
+INL void unpack_Q3_K(const kr_weight *w, int n, int b, tblk *t) {
+    const uint8_t *p = AT(110, 8);
+    const vb lo = vb_set(15), m2 = vb_set(3), hi = vb_set(0x30), b2 = vb_set(4);
+    vb a0 = vb_load4(p + 96, w->stride), a1 = vb_load4(p + 100, w->stride), a2 = vb_load4(p + 104, w->stride), h[8];
+    vf d = vf_gatherh(p + 108, w->stride), c32 = vf_set(32);
+    vb sc[4] = { vb_or(vb_and(a0, lo), vb_and(vb_shl(a2, 4), hi)), vb_or(vb_and(a1, lo), vb_and(vb_shl(a2, 2), hi)),
+                 vb_or(vb_and(vb_shr(a0, 4), lo), vb_and(a2, hi)), vb_or(vb_and(vb_shr(a1, 4), lo), vb_and(vb_shr(a2, 2), hi)) };
+UNROLL
+    for (int i = 0; i < 16; i++) t[i / 2].d[i & 1] = vf_mul(d, vf_sub(vb_byte(sc[i / 4], i & 3), c32));
+    bytes32(p, w->stride, h);
+UNROLL
+    for (int g = 0; g < 2; g++) {
+        vb q[8];
+        bytes32(p + 32 + 32 * g, w->stride, q);
+UNROLL
+        for (int j = 0; j < 8; j++) {
+            vb x0 = g ? vb_shr(h[j], 2) : vb_shl(h[j], 2), x1 = g ? vb_shr(h[j], 3) : vb_shl(h[j], 1);
+            vb x2 = g ? vb_shr(h[j], 4) : h[j], x3 = g ? vb_shr(h[j], 5) : vb_shr(h[j], 1);
+            t[4 * g].w[j] = vb_or(vb_and(q[j], m2), vb_and(x0, b2));
+            t[4 * g + 1].w[j] = vb_or(vb_and(vb_shr(q[j], 2), m2), vb_and(x1, b2));
+            t[4 * g + 2].w[j] = vb_or(vb_and(vb_shr(q[j], 4), m2), vb_and(x2, b2));
+            t[4 * g + 3].w[j] = vb_or(vb_and(vb_shr(q[j], 6), m2), vb_and(x3, b2));
+        }
+    }
+}
+
+/* ---- MLX affine: scales and biases apart, codes of N bits without padding ---- */
+INL vf gather_aux(const uint8_t *p, size_t s, int aux) {
+    if (aux == KR_F16) return vf_gatherh(p, s);
+    if (aux == KR_BF16) return vf_gatherb(p, s);
+    return vb_float(vb_load4(p, s));
+}
+INL void affine_scales(const kr_weight *w, int n, int b, tblk *t) {
+    size_t at = (size_t)n * w->astride + (size_t)(b * QK / w->group) * (w->aux == KR_F32 ? 4 : 2);
+    t->d[0] = gather_aux(w->scales + at, w->astride, w->aux);
+    t->m[0] = gather_aux(w->biases + at, w->astride, w->aux);
+}
+/* four codes of N bits at the bottom of each dword to its four bytes */
+INL vb codes4(vb a, const int bits) {
+    const uint32_t m = (1u << bits) - 1;
+    vb o = vb_or(vb_and(a, vd_set(m)), vb_and(vd_shl(a, 8 - bits), vd_set(m << 8)));
+    return vb_or(o, vb_or(vb_and(vd_shl(a, 16 - 2 * bits), vd_set(m << 16)), vb_and(vd_shl(a, 24 - 3 * bits), vd_set(m << 24))));
+}
+INL void unpack_affine(const kr_weight *w, int n, int b, tblk *t, const int bits) {
+    const uint8_t *p = AT(4 * bits, 1);
+    vb q[9];
+    affine_scales(w, n, b, t);
+    if (bits >= 4) vb_load16(p, w->stride, q);
+UNROLL
+    for (int i = bits >= 4 ? 4 : 0; i < bits; i++) q[i] = vb_load4(p + 4 * i, w->stride);
+UNROLL
+    for (int j = 0; j < 8; j++) {
+        const int at = 4 * j * bits, k = at / 32, s = at % 32;
+        vb a = s ? vd_shr(q[k], s) : q[k];
+        if (s + 4 * bits > 32) a = vb_or(a, vd_shl(q[k + 1], 32 - s));
+        t->w[j] = codes4(a, bits);
+    }
+}
+INL void unpack_AFF2(const kr_weight *w, int n, int b, tblk *t) { unpack_affine(w, n, b, t, 2); }
+INL void unpack_AFF3(const kr_weight *w, int n, int b, tblk *t) { unpack_affine(w, n, b, t, 3); }
+INL void unpack_AFF4(const kr_weight *w, int n, int b, tblk *t) { unpack_affine(w, n, b, t, 4); }
+INL void unpack_AFF5(const kr_weight *w, int n, int b, tblk *t) { unpack_affine(w, n, b, t, 5); }
+INL void unpack_AFF6(const kr_weight *w, int n, int b, tblk *t) { unpack_affine(w, n, b, t, 6); }
+INL void unpack_AFF8(const kr_weight *w, int n, int b, tblk *t) {
+    affine_scales(w, n, b, t);
+    bytes32(AT(32, 1), w->stride, t->w);
+UNROLL
+    for (int j = 0; j < 8; j++) if (!KR_S8_FLIP) t->w[j] = vb_xor(t->w[j], vb_set(0x80));
+}
+#undef AT
+#endif
