@@ -1,0 +1,178 @@
+package canary
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/krserve/krserve/internal/stats"
+)
+
+// Controller is a rollout: a policy, its state and its evidence. It is not safe for concurrent use; canary/router
+// serialises access.
+type Controller struct {
+	policy   Policy
+	state    State
+	evidence *Evidence
+}
+
+// New returns a rollout that begins now.
+func New(p Policy, now time.Time) (*Controller, error) {
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	p = p.withDefaults()
+	return &Controller{policy: p, state: Start(now), evidence: NewEvidence(p)}, nil
+}
+
+// Policy returns the policy with all defaults filled in.
+func (c *Controller) Policy() Policy { return c.policy }
+
+// State returns where the rollout stands.
+func (c *Controller) State() State { return c.state }
+
+// Weight returns the canary's share of sessions now.
+func (c *Controller) Weight() float64 { return c.state.Weight(c.policy) }
+
+// Assign returns the arm of a session now, and the weight to report with its outcome.
+func (c *Controller) Assign(session string) (Arm, float64) {
+	w := c.Weight()
+	return Assign(c.policy.Salt, session, w), w
+}
+
+// Reports returns every gate's evidence.
+func (c *Controller) Reports() []Report { return c.evidence.Reports(c.Weight()) }
+
+// Observe adds the outcome of one request.
+func (c *Controller) Observe(o Outcome) { c.evidence.Observe(o) }
+
+// Decide looks at the evidence and returns what follows from it, without applying it.
+func (c *Controller) Decide(now time.Time) Decision {
+	return Decide(c.policy, c.state, c.evidence, now)
+}
+
+// Apply makes a decision's state current. Callers that keep a journal write the decision there first.
+func (c *Controller) Apply(d Decision) {
+	if d.To.Stage != c.state.Stage {
+		c.evidence.NextStage()
+	}
+	c.state = d.To
+}
+
+// Command is what an operator may ask for.
+type Command string
+
+const (
+	Approve  Command = "approve"  // allow the promotion that a Manual policy waits for
+	Pause    Command = "pause"    // hold the stage; gates still roll back
+	Resume   Command = "resume"   // end a pause
+	Promote  Command = "promote"  // go to the next stage at once
+	Rollback Command = "rollback" // give all traffic back to stable
+)
+
+// Do returns the decision that carries out a command; apply it with Apply.
+func (c *Controller) Do(cmd Command, now time.Time) (Decision, error) {
+	s := c.state
+	next, ok := s, false
+	switch cmd {
+	case Approve:
+		ok = s.Phase == Waiting || s.Phase == Progressing && c.policy.Manual
+		next.Approved = true
+	case Pause:
+		ok = s.Phase == Progressing || s.Phase == Waiting
+		next.Phase, next.Resume = Paused, s.Phase
+	case Resume:
+		ok = s.Phase == Paused
+		next.Phase, next.Resume = s.Resume, ""
+	case Promote:
+		ok = !s.Phase.Done()
+		if last(c.policy, s) {
+			next = State{Phase: Succeeded, Stage: s.Stage, Since: now}
+		} else {
+			next = State{Phase: Progressing, Stage: s.Stage + 1, Since: now}
+		}
+	case Rollback:
+		ok = s.Phase != Failed
+		next = State{Phase: Failed, Stage: s.Stage, Since: now}
+	}
+	if !ok {
+		return Decision{}, fmt.Errorf("%w: %s while %s", ErrPhase, cmd, s.Phase)
+	}
+	next.Reason = string(cmd) + " by operator"
+	return Decision{Time: now, Verdict: Inconclusive, From: s, To: next, Weight: next.Weight(c.policy), Reason: next.Reason}, nil
+}
+
+// Snapshot is a Controller as plain data.
+type Snapshot struct {
+	State     State                      `json:"state"`
+	Requests  [2]int64                   `json:"requests"`
+	Stage     int64                      `json:"stage_requests"`
+	Gates     map[string]GateSnapshot    `json:"gates"`
+	Baseline  map[string][]time.Duration `json:"baseline,omitempty"`
+	Threshold map[string]time.Duration   `json:"threshold,omitempty"`
+}
+
+// GateSnapshot is one gate's evidence as plain data.
+type GateSnapshot struct {
+	Test     stats.EventState `json:"test"`
+	Requests [2]int64         `json:"requests"`
+	Faults   [2]int64         `json:"faults"`
+	Failed   []uint64         `json:"failed,omitempty"` // hashes of the sessions that have failed, oldest first
+}
+
+// Snapshot returns everything needed to continue the rollout elsewhere.
+func (c *Controller) Snapshot() Snapshot {
+	e := c.evidence
+	s := Snapshot{State: c.state, Requests: e.requests, Stage: e.stage, Gates: map[string]GateSnapshot{},
+		Baseline: map[string][]time.Duration{}, Threshold: map[string]time.Duration{}}
+	for name, g := range e.gates {
+		s.Gates[name] = GateSnapshot{g.test.State(), g.requests, g.faults, append([]uint64(nil), g.order...)}
+	}
+	for k, v := range e.baseline {
+		s.Baseline[k] = append([]time.Duration(nil), v...)
+	}
+	for k, v := range e.threshold {
+		s.Threshold[k] = v
+	}
+	return s
+}
+
+// Restore returns the rollout of a snapshot under the policy that it was made with.
+func Restore(p Policy, s Snapshot) (*Controller, error) {
+	c, err := New(p, s.State.Since)
+	if err != nil {
+		return nil, err
+	}
+	if s.State.Stage < 0 || s.State.Stage >= len(c.policy.Stages) {
+		return nil, fmt.Errorf("%w: stage %d of %d", ErrState, s.State.Stage, len(c.policy.Stages))
+	}
+	switch s.State.Phase {
+	case Progressing, Waiting, Paused, Succeeded, Failed:
+	default:
+		return nil, fmt.Errorf("%w: phase %q", ErrState, s.State.Phase)
+	}
+	c.state = s.State
+	e := c.evidence
+	e.requests, e.stage = s.Requests, s.Stage
+	for name, g := range e.gates {
+		gs, ok := s.Gates[name]
+		if !ok {
+			return nil, fmt.Errorf("%w: no evidence for gate %q; the policy has changed", ErrState, name)
+		}
+		test, err := stats.RestoreEventTest(gs.Test)
+		if err != nil {
+			return nil, fmt.Errorf("%w: gate %q: %w", ErrState, name, err)
+		}
+		g.test, g.requests, g.faults = test, gs.Requests, gs.Faults
+		g.order = append(g.order, gs.Failed...)
+		for _, session := range gs.Failed {
+			g.failed[session] = true
+		}
+	}
+	for k, v := range s.Baseline {
+		e.baseline[k] = append([]time.Duration(nil), v...)
+	}
+	for k, v := range s.Threshold {
+		e.threshold[k] = v
+	}
+	return c, nil
+}

@@ -1,0 +1,135 @@
+package router
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/krserve/krserve/canary"
+)
+
+// Routed is a stream that reports its outcome when it ends. One goroutine at a time may call Next; Close may be called
+// from any.
+type Routed[Req, T any, S Stream[T]] struct {
+	router *Router[Req, T, S]
+	stream S
+	ctx    context.Context // the caller's, to tell its end from the engine's errors
+	req    Req
+	out    canary.Outcome
+	shadow bool
+
+	start, first, last time.Time
+	tokens             int
+	text               strings.Builder
+	once               sync.Once
+	left               atomic.Bool // Close was called
+}
+
+// Arm returns the arm that serves the stream.
+func (s *Routed[Req, T, S]) Arm() canary.Arm { return s.out.Arm }
+
+// Stream returns the engine's own stream, for its usage and finish reason.
+func (s *Routed[Req, T, S]) Stream() S { return s.stream }
+
+// Next returns the next token, as the engine's stream does.
+func (s *Routed[Req, T, S]) Next() (T, error) {
+	t, err := s.stream.Next()
+	if err != nil {
+		s.finish(err)
+		return t, err
+	}
+	s.last = s.router.clock.Now()
+	if s.tokens == 0 {
+		s.first = s.last
+	}
+	s.tokens++
+	if s.text.Len() < judgedBytes {
+		s.text.WriteString(s.router.cfg.Text(t))
+	}
+	return t, nil
+}
+
+// Close ends the stream. A stream that is closed before its end is no outcome: its reader has left.
+func (s *Routed[Req, T, S]) Close() error {
+	s.left.Store(true)
+	err := s.stream.Close()
+	s.finish(context.Canceled)
+	return err
+}
+
+// finish reports the outcome once. A reader who has left is no outcome; a deadline that passed is a timeout, for which
+// the engine may be to blame: the comparison with stable tells.
+func (s *Routed[Req, T, S]) finish(err error) {
+	s.once.Do(func() {
+		o := s.out
+		if !eof(err) {
+			switch end := s.ctx.Err(); {
+			case s.left.Load(), errors.Is(end, context.Canceled):
+				s.router.done(o, false, s.shadow)
+				return
+			case errors.Is(end, context.DeadlineExceeded):
+				o.Timeout = true
+			default:
+				if f := s.router.cfg.Fault; f != nil && !f(err) {
+					s.router.done(o, false, s.shadow)
+					return
+				}
+				o.Error = true
+			}
+		}
+		if s.tokens > 0 {
+			o.TTFT = s.first.Sub(s.start)
+		}
+		if s.tokens > 1 {
+			o.ITL = s.last.Sub(s.first) / time.Duration(s.tokens-1)
+		}
+		if !o.Error && !o.Timeout {
+			text := s.text.String()
+			o.Empty = strings.TrimSpace(text) == ""
+			o.Loop = Repetitive(text)
+			if f := s.router.cfg.Cut; f != nil {
+				o.Cut = f(s.stream)
+			}
+			if f := s.router.cfg.Custom; f != nil {
+				o.Custom = f(s.req, text)
+			}
+		}
+		s.router.done(o, true, s.shadow)
+	})
+}
+
+// judgedBytes bounds how much of an answer is kept for judging.
+const judgedBytes = 16 << 10
+
+// Repetitive reports whether an answer has degenerated into a loop: its last part consists of one piece of at most 64
+// bytes repeated at least eight times over at least 64 bytes.
+func Repetitive(text string) bool {
+	for n := 1; n <= 64; n++ {
+		reps := max(8, (64+n-1)/n)
+		if len(text) < n*reps {
+			break
+		}
+		tail := text[len(text)-n*reps:]
+		if tail[n:] == tail[:len(tail)-n] {
+			return strings.TrimSpace(tail) != ""
+		}
+	}
+	return false
+}
+
+// anonymous returns a fresh session key.
+func anonymous() string {
+	var b [16]byte
+	for i := 0; i < 16; i += 8 {
+		x := rand.Uint64()
+		for k := range 8 {
+			b[i+k] = byte(x >> (8 * k))
+		}
+	}
+	return hex.EncodeToString(b[:])
+}
