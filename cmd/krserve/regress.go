@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/krserve/krserve/regress"
+	"github.com/krserve/krserve/regress/report"
+)
+
+const regressUse = "regress run -old COMMAND -new COMMAND | compare OLD NEW | history FILE"
+
+func runRegress(ctx context.Context, c *call) error {
+	if len(c.args) == 0 {
+		return usage("usage: krserve %s", regressUse)
+	}
+	what := c.args[0]
+	c.args = c.args[1:]
+	switch what {
+	case "run":
+		return regressRun(ctx, c)
+	case "compare":
+		return regressCompare(c)
+	case "history":
+		return regressHistory(c)
+	case "-h", "-help", "--help":
+		fmt.Fprintf(c.stdout, "usage: krserve %s\nEach has flags of its own: krserve regress compare -h\n", regressUse)
+		return nil
+	}
+	return usage("no regress command %q", what)
+}
+
+// outputs are the flags that say where findings go.
+type outputs struct {
+	json *bool
+	html *string
+}
+
+func (c *call) outputs() outputs {
+	return outputs{c.flags.Bool("json", false, "print JSON in place of a table"),
+		c.flags.String("html", "", "also write a report with plots to `FILE`")}
+}
+
+// write prints v as JSON or else text, and the page to the file that was asked for.
+func (o outputs) write(w io.Writer, v any, text string, page func() (report.Page, error)) error {
+	if *o.html != "" {
+		p, err := page()
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		if err := p.Write(&b); err != nil {
+			return err
+		}
+		if err := os.WriteFile(*o.html, b.Bytes(), 0o644); err != nil {
+			return err
+		}
+	}
+	if *o.json {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", " ")
+		return enc.Encode(v)
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}
+
+func (c *call) compareOptions() *regress.Options {
+	o := &regress.Options{}
+	c.flags.Float64Var(&o.Alpha, "alpha", 0.05, "chance that any series differs by chance alone")
+	c.flags.Float64Var(&o.MinEffect, "min-effect", 0.01, "smallest change worth a verdict, as a share")
+	c.flags.BoolVar(&o.FDR, "fdr", false, "bound the share of false verdicts (Benjamini–Hochberg) in place of their chance (Holm)")
+	return o
+}
+
+func regressed(r regress.Report) error {
+	list := r.Regressions()
+	if len(list) == 0 {
+		return nil
+	}
+	names := make([]string, len(list))
+	for i, x := range list {
+		names[i] = x.Name + " " + x.Unit
+	}
+	return finding(fmt.Sprintf("%d of %d series regressed: %s", len(list), len(r.Results), strings.Join(names, ", ")))
+}
+
+func regressCompare(c *call) error {
+	o, out := c.compareOptions(), c.outputs()
+	files, err := c.parse("regress compare [flags] OLD NEW")
+	if err != nil {
+		return err
+	}
+	if len(files) != 2 {
+		return usage("compare needs OLD and NEW")
+	}
+	if err := o.Validate(); err != nil {
+		return usage("%v", err)
+	}
+	before, err := regress.ReadFile(files[0])
+	if err != nil {
+		return err
+	}
+	after, err := regress.ReadFile(files[1])
+	if err != nil {
+		return err
+	}
+	rep, err := regress.Compare(before, after, *o)
+	if err != nil {
+		return err
+	}
+	if len(rep.Results) == 0 {
+		return fmt.Errorf("%s and %s have no series in common", files[0], files[1])
+	}
+	err = out.write(c.stdout, rep, report.Text(rep), func() (report.Page, error) {
+		return report.Compare(files[0]+" → "+files[1], rep)
+	})
+	if err != nil {
+		return err
+	}
+	return regressed(rep)
+}
+
+func regressHistory(c *call) error {
+	var o regress.HistoryOptions
+	c.flags.Float64Var(&o.Alpha, "alpha", 0.05, "chance of any false alarm in any series within -commits")
+	c.flags.IntVar(&o.Commits, "commits", 100, "span of commits that -alpha is promised for")
+	c.flags.Float64Var(&o.MinEffect, "min-effect", 0.01, "smallest change worth an alarm, as a share")
+	out := c.outputs()
+	files, err := c.parse("regress history [flags] FILE")
+	if err != nil {
+		return err
+	}
+	if len(files) != 1 {
+		return usage("history needs one FILE")
+	}
+	if err := o.Validate(); err != nil {
+		return usage("%v", err)
+	}
+	series, err := regress.ReadHistory(files[0])
+	if err != nil {
+		return err
+	}
+	found, err := regress.History(series, o)
+	if err != nil {
+		return err
+	}
+	err = out.write(c.stdout, found, report.HistoryText(found), func() (report.Page, error) { return report.History(files[0], found) })
+	if err != nil {
+		return err
+	}
+	var standing []string
+	for _, f := range found {
+		if f.Regressed >= 0 {
+			first, last := f.Range(f.Changes[f.Regressed])
+			standing = append(standing, fmt.Sprintf("%s (%s … %s)", strings.TrimSpace(f.Name+" "+f.Unit), first, last))
+		}
+	}
+	if len(standing) > 0 {
+		return finding(fmt.Sprintf("%d of %d series regressed: %s", len(standing), len(found), strings.Join(standing, ", ")))
+	}
+	return nil
+}
+
+func regressRun(ctx context.Context, c *call) error {
+	o, out := c.compareOptions(), c.outputs()
+	before := c.flags.String("old", "", "shell `COMMAND` that prints the old side's benchmark results")
+	after := c.flags.String("new", "", "shell `COMMAND` that prints the new side's")
+	save := c.flags.String("save", "", "write PREFIX.old.txt and PREFIX.new.txt for benchstat, under this `PREFIX`")
+	plan := regress.Plan{}
+	c.flags.IntVar(&plan.Blocks, "blocks", 12, "how often each side is measured")
+	c.flags.IntVar(&plan.Warmup, "warmup", 1, "unmeasured runs of each side before; negative none")
+	c.flags.DurationVar(&plan.Budget, "budget", 10*time.Minute, "time that the whole run may take")
+	c.flags.BoolVar(&plan.NoControl, "no-control", false, "do not measure the old side against itself")
+	c.flags.BoolVar(&plan.NoConfirm, "no-confirm", false, "do not repeat the run when it finds a regression")
+	c.flags.Uint64Var(&plan.Seed, "seed", 1, "of the order of measurements")
+	rest, err := c.parse("regress run [flags] -old COMMAND -new COMMAND")
+	if err != nil {
+		return err
+	}
+	if len(rest) > 0 || *before == "" || *after == "" {
+		return usage("run needs -old and -new, each one command, and nothing else")
+	}
+	plan.Old, plan.New, plan.Options = shell(*before, c.stderr), shell(*after, c.stderr), *o
+	if err := plan.Validate(); err != nil {
+		return usage("%v", err)
+	}
+	job, err := regress.Run(ctx, plan)
+	if err != nil {
+		return err
+	}
+	if *save != "" {
+		for suffix, list := range map[string][]regress.Sample{".old.txt": job.Old, ".new.txt": job.New} {
+			var b bytes.Buffer
+			if err := regress.WriteGo(&b, list); err != nil {
+				return err
+			}
+			if err := os.WriteFile(*save+suffix, b.Bytes(), 0o644); err != nil {
+				return err
+			}
+		}
+	}
+	text := report.Text(job.Report) + fmt.Sprintf("%d blocks in %s\n", job.Blocks, job.Elapsed.Round(time.Second))
+	if job.Cut {
+		text += "the budget ended the run early\n"
+	}
+	err = out.write(c.stdout, job, text, func() (report.Page, error) { return report.Compare(*before+" → "+*after, job.Report) })
+	if err != nil {
+		return err
+	}
+	return regressed(job.Report)
+}
+
+// shell measures by a command line whose output is benchmark results.
+func shell(line string, stderr io.Writer) regress.Measure {
+	return func(ctx context.Context) ([]regress.Sample, error) {
+		name, args := "sh", []string{"-c", line}
+		if runtime.GOOS == "windows" {
+			name, args = "cmd", []string{"/C", line}
+		}
+		cmd := exec.CommandContext(ctx, name, args...)
+		cmd.Stderr = stderr
+		data, err := cmd.Output()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", line, err)
+		}
+		return regress.Parse(data, line)
+	}
+}
