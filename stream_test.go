@@ -318,7 +318,11 @@ func TestBusy(t *testing.T) {
 // TestCloseWhileStreaming: Close ends everything in time, from several goroutines, whatever readers do.
 func TestCloseWhileStreaming(t *testing.T) {
 	noLeaks(t)
-	e, _ := openFake(t, Config{}, 100000, 400)
+	e, m := openFake(t, Config{}, 100000, 400)
+	all := make(chan struct{})
+	release := sync.OnceFunc(func() { close(all) })
+	defer release()
+	m.OnStep = func(*backend.Batch) error { <-all; return nil } // an unread stream pauses: no step before all have started
 	var wg sync.WaitGroup
 	for i := range 16 {
 		s, err := e.Start(context.Background(), Request{Prompt: fake(fmt.Sprint("stream ", i)), IgnoreEOS: true})
@@ -340,7 +344,10 @@ func TestCloseWhileStreaming(t *testing.T) {
 			t.Errorf("stream %d came to an end", i)
 		})
 	}
-	time.Sleep(20 * time.Millisecond)
+	release()
+	for end := time.Now().Add(time.Minute); e.Stats().LargestBatch < 16 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	for range 3 {
 		wg.Go(func() {
 			if err := e.Close(); err != nil {
