@@ -1,6 +1,7 @@
 package abtest
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/krserve/krserve/internal/stats"
@@ -92,24 +93,12 @@ func (p Plan) validate() error {
 }
 
 func (p Plan) withDefaults() Plan {
-	if p.Alpha == 0 {
-		p.Alpha = 0.05
-	}
-	if p.Power == 0 {
-		p.Power = 0.8
-	}
-	if p.Comparisons == 0 {
-		p.Comparisons = 1
-	}
-	if p.Ratio == 0 {
-		p.Ratio = 1
-	}
-	if p.Method == "" {
-		p.Method = Sequential
-	}
-	if p.Tuned == 0 {
-		p.Tuned = 5000
-	}
+	p.Alpha = cmp.Or(p.Alpha, 0.05)
+	p.Power = cmp.Or(p.Power, 0.8)
+	p.Comparisons = cmp.Or(p.Comparisons, 1)
+	p.Ratio = cmp.Or(p.Ratio, 1)
+	p.Method = cmp.Or(p.Method, Sequential)
+	p.Tuned = cmp.Or(p.Tuned, 5000)
 	return p
 }
 

@@ -1,6 +1,7 @@
 package regress
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 
@@ -23,12 +24,8 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Alpha == 0 {
-		o.Alpha = 0.05
-	}
-	if o.MinEffect == 0 {
-		o.MinEffect = 0.01
-	}
+	o.Alpha = cmp.Or(o.Alpha, 0.05)
+	o.MinEffect = cmp.Or(o.MinEffect, 0.01)
 	return o
 }
 

@@ -1,6 +1,7 @@
 package regress
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -20,18 +21,10 @@ type HistoryOptions struct {
 }
 
 func (o HistoryOptions) withDefaults() HistoryOptions {
-	if o.Alpha == 0 {
-		o.Alpha = 0.05
-	}
-	if o.Commits == 0 {
-		o.Commits = 100
-	}
-	if o.Series == 0 {
-		o.Series = 1
-	}
-	if o.MinEffect == 0 {
-		o.MinEffect = 0.01
-	}
+	o.Alpha = cmp.Or(o.Alpha, 0.05)
+	o.Commits = cmp.Or(o.Commits, 100)
+	o.Series = cmp.Or(o.Series, 1)
+	o.MinEffect = cmp.Or(o.MinEffect, 0.01)
 	return o
 }
 

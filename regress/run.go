@@ -1,6 +1,7 @@
 package regress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,15 +48,9 @@ type Job struct {
 }
 
 func (p Plan) withDefaults() Plan {
-	if p.Blocks == 0 {
-		p.Blocks = 12
-	}
-	if p.Warmup == 0 {
-		p.Warmup = 1
-	}
-	if p.Budget == 0 {
-		p.Budget = 10 * time.Minute
-	}
+	p.Blocks = cmp.Or(p.Blocks, 12)
+	p.Warmup = cmp.Or(p.Warmup, 1)
+	p.Budget = cmp.Or(p.Budget, 10*time.Minute)
 	if p.Now == nil {
 		p.Now = time.Now
 	}

@@ -16,21 +16,8 @@ import (
 	"github.com/krserve/krserve/abtest"
 )
 
-func runABTest(_ context.Context, c *call) error {
-	verb := ""
-	if len(c.args) > 0 {
-		verb, c.args = c.args[0], c.args[1:]
-	}
-	switch verb {
-	case "analyze":
-		return runABAnalyze(c)
-	case "power":
-		return runABPower(c)
-	case "-h", "--help", "-help", "help":
-		fmt.Fprintln(c.stdout, "usage: krserve abtest analyze [flags] FILE\n       krserve abtest power [flags]")
-		return nil
-	}
-	return usage("want analyze or power, not %q", verb)
+func runABTest(ctx context.Context, c *call) error {
+	return c.dispatch(ctx, verb{"analyze", "[flags] FILE", runABAnalyze}, verb{"power", "[flags]", runABPower})
 }
 
 // list is a flag that may be repeated or hold several values, with commas between them.
@@ -47,7 +34,7 @@ func (l *list) Set(s string) error {
 	return nil
 }
 
-func runABAnalyze(c *call) error {
+func runABAnalyze(_ context.Context, c *call) error {
 	var metrics, segments, weights list
 	var o abtest.Options
 	var in abtest.ReadOptions
@@ -224,7 +211,7 @@ func controlFirst(d abtest.Data, control string) ([]abtest.Variant, error) {
 	return out, nil
 }
 
-func runABPower(c *call) error {
+func runABPower(_ context.Context, c *call) error {
 	var p abtest.Plan
 	fs := c.flags
 	kind := fs.String("kind", "mean", "mean, proportion, ratio or quantile")

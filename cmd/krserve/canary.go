@@ -13,19 +13,8 @@ import (
 	"github.com/krserve/krserve/regress/report"
 )
 
-func runCanary(_ context.Context, c *call) error {
-	verb := ""
-	if len(c.args) > 0 {
-		verb, c.args = c.args[0], c.args[1:]
-	}
-	switch verb {
-	case "simulate":
-		return canarySimulate(c)
-	case "-h", "--help", "-help", "help":
-		fmt.Fprintln(c.stdout, "usage: krserve canary simulate [flags]")
-		return nil
-	}
-	return usage("want simulate, not %q", verb)
+func runCanary(ctx context.Context, c *call) error {
+	return c.dispatch(ctx, verb{"simulate", "[flags]", canarySimulate})
 }
 
 // patterns are what canary simulate can make of a canary whose stable fails at a base rate.
@@ -62,7 +51,7 @@ func parseStages(text string) ([]canary.Stage, error) {
 	return out, nil
 }
 
-func canarySimulate(c *call) error {
+func canarySimulate(_ context.Context, c *call) error {
 	var p canary.Policy
 	var only list
 	base := simulate.Scenario{}

@@ -138,6 +138,41 @@ func (c *call) parseOnly(synopsis string) error {
 	return err
 }
 
+// verb is a part of a command, with flags of its own.
+type verb struct {
+	name, args string
+	run        func(ctx context.Context, c *call) error
+}
+
+// dispatch runs the verb that the command's next argument names.
+func (c *call) dispatch(ctx context.Context, verbs ...verb) error {
+	name := ""
+	if len(c.args) > 0 {
+		name, c.args = c.args[0], c.args[1:]
+	}
+	var names []string
+	for _, v := range verbs {
+		if v.name == name {
+			return v.run(ctx, c)
+		}
+		names = append(names, v.name)
+	}
+	switch name {
+	case "-h", "--help", "-help", "help":
+		for i, v := range verbs {
+			fmt.Fprintf(c.stdout, "%-6s krserve %s %s %s\n", []string{"usage:", ""}[min(i, 1)], c.flags.Name(), v.name, v.args)
+		}
+		fmt.Fprintf(c.stdout, "Flags: krserve %s %s -h\n", c.flags.Name(), names[0])
+		return nil
+	}
+	last := len(names) - 1
+	want := names[last]
+	if last > 0 {
+		want = strings.Join(names[:last], ", ") + " or " + want
+	}
+	return usage("want %s, not %q", want, name)
+}
+
 // given reports whether a flag stood on the command line.
 func (c *call) given(name string) bool {
 	is := false

@@ -16,26 +16,9 @@ import (
 	"github.com/krserve/krserve/regress/report"
 )
 
-const regressUse = "regress run -old COMMAND -new COMMAND | compare OLD NEW | history FILE"
-
 func runRegress(ctx context.Context, c *call) error {
-	if len(c.args) == 0 {
-		return usage("usage: krserve %s", regressUse)
-	}
-	what := c.args[0]
-	c.args = c.args[1:]
-	switch what {
-	case "run":
-		return regressRun(ctx, c)
-	case "compare":
-		return regressCompare(c)
-	case "history":
-		return regressHistory(c)
-	case "-h", "-help", "--help":
-		fmt.Fprintf(c.stdout, "usage: krserve %s\nEach has flags of its own: krserve regress compare -h\n", regressUse)
-		return nil
-	}
-	return usage("no regress command %q", what)
+	return c.dispatch(ctx, verb{"run", "[flags] -old COMMAND -new COMMAND", regressRun},
+		verb{"compare", "[flags] OLD NEW", regressCompare}, verb{"history", "[flags] FILE", regressHistory})
 }
 
 // outputs are the flags that say where findings go.
@@ -93,7 +76,7 @@ func regressed(r regress.Report) error {
 	return finding(fmt.Sprintf("%d of %d series regressed: %s", len(list), len(r.Results), strings.Join(names, ", ")))
 }
 
-func regressCompare(c *call) error {
+func regressCompare(_ context.Context, c *call) error {
 	o, out := c.compareOptions(), c.outputs()
 	files, err := c.parse("regress compare [flags] OLD NEW")
 	if err != nil {
@@ -129,7 +112,7 @@ func regressCompare(c *call) error {
 	return regressed(rep)
 }
 
-func regressHistory(c *call) error {
+func regressHistory(_ context.Context, c *call) error {
 	var o regress.HistoryOptions
 	c.flags.Float64Var(&o.Alpha, "alpha", 0.05, "chance of any false alarm in any series within -commits")
 	c.flags.IntVar(&o.Commits, "commits", 100, "span of commits that -alpha is promised for")
