@@ -23,7 +23,8 @@ type Request struct {
 
 	// Tenant keeps cached prefixes apart: a request finds only those of its own tenant.
 	Tenant string
-	// Priority decides who starts first when requests wait: higher before lower.
+	// Priority decides who starts first when requests wait: higher before lower. Among equals of a tenant it is the one
+	// whose context has the earliest deadline; one without a deadline counts as due a minute after its Start.
 	Priority int
 
 	MaxTokens         int     // 0 = until the context ends

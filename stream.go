@@ -1,6 +1,7 @@
 package krserve
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,7 @@ type Stream struct {
 	buf     []Token // a ring
 	head, n int
 	news    chan struct{} // holds one signal when there is something to see
+	started bool
 	ended   bool
 	closed  bool
 	reason  FinishReason
@@ -43,7 +45,8 @@ type Stream struct {
 }
 
 // Next waits for the next token. At the end it returns io.EOF (FinishStop, FinishLength), an error that wraps the
-// context's cause or ErrClosed (FinishCancelled), or what failed (FinishError). Tokens drawn before the end come first.
+// context's cause or ErrClosed (FinishCancelled), or what failed (FinishError). After a deadline the error says how far
+// the answer had come. Tokens drawn before the end come first.
 func (s *Stream) Next() (Token, error) {
 	tok, _, err := s.Poll(-1)
 	return tok, err
@@ -173,7 +176,7 @@ type streamSink struct{ s *Stream }
 func (k streamSink) Start(cached int) {
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()
-	k.s.usage.CachedTokens = cached
+	k.s.usage.CachedTokens, k.s.started = cached, true
 }
 
 // Room implements sched.Sink.
@@ -235,13 +238,26 @@ func (k streamSink) Done(o sched.Outcome) {
 		s.err = io.EOF
 		s.finish(FinishLength)
 	case sched.Cancelled:
-		s.err = streamError("", cause(o.Err))
+		s.err = streamError("", s.late(cause(o.Err)))
 		s.finish(FinishCancelled)
 	default:
 		s.err = streamError("", backendError(o.Err))
 		s.finish(FinishError)
 	}
 	s.signal()
+}
+
+// late says how far the answer had come when its deadline passed; other causes pass. The caller holds mu.
+func (s *Stream) late(err error) error {
+	switch c := s.task.Context; {
+	case s.closed || c == nil || !errors.Is(c.Err(), context.DeadlineExceeded) || !errors.Is(err, context.Cause(c)):
+		return err
+	case !s.started:
+		return fmt.Errorf("the deadline passed while the request waited: %w", err)
+	case s.usage.CompletionTokens == 0:
+		return fmt.Errorf("the deadline passed before the first token: %w", err)
+	}
+	return fmt.Errorf("the deadline passed after %d tokens: %w", s.usage.CompletionTokens, err)
 }
 
 func (s *Stream) finish(r FinishReason) {

@@ -208,7 +208,7 @@ func TestCancel(t *testing.T) {
 	short, stop := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer stop()
 	r, err := e.Generate(short, Request{Prompt: fake("a"), IgnoreEOS: true})
-	if !errors.Is(err, context.DeadlineExceeded) || r.FinishReason != FinishCancelled || len(r.Tokens) == 0 || r.Text == "" {
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), fmt.Sprintf("the deadline passed after %d tokens", len(r.Tokens))) || r.FinishReason != FinishCancelled || len(r.Tokens) == 0 || r.Text == "" {
 		t.Errorf("deadline: %d tokens, %s, %v", len(r.Tokens), r.FinishReason, err)
 	}
 }

@@ -146,8 +146,9 @@ func (s *Scheduler) handBack() {
 	}
 }
 
-// admit moves tasks from waiting to running: by priority, then to the tenant that has been served least, then in order of
-// arrival. Where there is no place or no block, tasks of lower priority give way. A task whose prompt shares a prefix with one that is being computed right now waits for that prefix.
+// admit moves tasks from waiting to running: by priority, then to the tenant that has been served least, then by the
+// earliest deadline, then in order of arrival. Where there is no place or no block, tasks of lower priority give way. A
+// task whose prompt shares a prefix with one that is being computed right now waits for that prefix.
 func (s *Scheduler) admit() {
 	for len(s.waiting) > 0 && (len(s.running) < s.o.MaxRunning || s.outranked()) {
 		at := -1
@@ -200,7 +201,16 @@ func (s *Scheduler) before(a, b *Task) bool {
 			return x < y
 		}
 	}
-	return a.place < b.place
+	return b.after(a)
+}
+
+// after is the order in which tasks of one rank come: by deadline, then by arrival. It never changes, so that of those
+// that push each other out the first always gets on.
+func (t *Task) after(u *Task) bool {
+	if c := t.due.Compare(u.due); c != 0 {
+		return c > 0
+	}
+	return t.place > u.place
 }
 
 func (s *Scheduler) runningOf(tenant string) int {
@@ -308,28 +318,28 @@ func (s *Scheduler) copies(t *Task) error {
 	return nil
 }
 
-// victim chooses who gives its blocks to t: a task that cannot go on because nobody reads it, else the one that came
-// last, if later than t. Tasks of this step are left alone.
+// victim chooses who gives its blocks to t: a task that cannot go on because nobody reads it, else the last in order, if
+// after t. Tasks of this step are left alone.
 func (s *Scheduler) victim(t *Task) *Task {
 	var v *Task
 	for _, r := range s.running {
 		if r == t || r.finished || slices.Contains(s.planned, r) {
 			continue
 		}
-		if paused := r.Sink.Room() == 0; paused && (v == nil || v.Sink.Room() > 0 || r.place > v.place) {
+		if paused := r.Sink.Room() == 0; paused && (v == nil || v.Sink.Room() > 0 || r.after(v)) {
 			v = r
-		} else if !paused && r.place > t.place && r.Priority <= t.Priority && (v == nil || v.Sink.Room() > 0 && r.place > v.place) {
+		} else if !paused && r.after(t) && r.Priority <= t.Priority && (v == nil || v.Sink.Room() > 0 && r.after(v)) {
 			v = r
 		}
 	}
 	return v
 }
 
-// yield preempts the task that came last among those whose sink has no room.
+// yield preempts the last in order among the tasks whose sink has no room.
 func (s *Scheduler) yield() bool {
 	var v *Task
 	for _, r := range s.running {
-		if r.Sink.Room() == 0 && (v == nil || r.place > v.place) {
+		if r.Sink.Room() == 0 && (v == nil || r.after(v)) {
 			v = r
 		}
 	}
@@ -345,11 +355,11 @@ func (s *Scheduler) outranked() bool {
 	return slices.MaxFunc(s.waiting, byPriority).Priority > slices.MinFunc(s.running, byPriority).Priority
 }
 
-// outrank preempts, among the running tasks of lower priority than t's, one of the lowest that came last.
+// outrank preempts, among the running tasks of lower priority than t's, the last in order of the lowest.
 func (s *Scheduler) outrank(t *Task) bool {
 	var v *Task
 	for _, r := range s.running {
-		if r.Priority < t.Priority && (v == nil || r.Priority < v.Priority || r.Priority == v.Priority && r.place > v.place) {
+		if r.Priority < t.Priority && (v == nil || r.Priority < v.Priority || r.Priority == v.Priority && r.after(v)) {
 			v = r
 		}
 	}

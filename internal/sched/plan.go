@@ -15,8 +15,8 @@ const minChunk = 16
 const calm = 4
 
 // plan builds the batch: one row of every task that decodes and has room, with drafts where they pay, then prompt
-// chunks. Chunks go to tasks of higher priority, then to the tenant that has been served least, then in order of
-// admission.
+// chunks. Chunks go to tasks of higher priority, then to the tenant that has been served least, then by the earliest
+// deadline.
 func (s *Scheduler) plan() {
 	b := &s.batch
 	b.Tokens, b.Pos, b.Seq, b.Tables, b.Sample = b.Tokens[:0], b.Pos[:0], b.Seq[:0], b.Tables[:0], b.Sample[:0]
@@ -57,7 +57,10 @@ func (s *Scheduler) plan() {
 		if x.Priority != y.Priority {
 			return cmp.Compare(y.Priority, x.Priority)
 		}
-		return cmp.Compare(s.served[x.Tenant], s.served[y.Tenant])
+		if c := cmp.Compare(s.served[x.Tenant], s.served[y.Tenant]); c != 0 {
+			return c
+		}
+		return x.due.Compare(y.due)
 	})
 	for _, t := range order {
 		if k := t.pending(); k > 1 && budget > 0 && s.ready(t) {

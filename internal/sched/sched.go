@@ -65,7 +65,7 @@ type Task struct {
 	Tenant   string // prefixes are shared within a tenant only
 	Priority int    // higher is admitted first
 	// Context, if set, ends the task at the border of the step in which it is done; whoever sets it calls Cancel then,
-	// too, in case no step runs.
+	// too, in case no step runs. Its deadline orders the queue.
 	Context context.Context
 	// Each, when set, is called with the logits after every position of the prompt from EachFrom on, none of which is
 	// then taken from the cache. With States it gets the final hidden states, and Max is 0.
@@ -79,7 +79,8 @@ type Task struct {
 	Keep *Kept
 
 	cancel atomic.Pointer[error]
-	place  uint64 // order of arrival
+	place  uint64    // order of arrival
+	due    time.Time // Context's deadline, or arrival and patience
 
 	// The owner's.
 	tokens   []uint32 // prompt and what was drawn
@@ -201,6 +202,9 @@ func New(o Options) (*Scheduler, error) {
 	return s, nil
 }
 
+// patience is when a task without a deadline counts as due: those that have one overtake it no longer than that.
+const patience = time.Minute
+
 // Submit hands tasks over, all or none. Each Sink's Done is called exactly once unless Submit fails.
 func (s *Scheduler) Submit(tasks ...*Task) error {
 	for _, t := range tasks {
@@ -216,9 +220,15 @@ func (s *Scheduler) Submit(tasks ...*Task) error {
 	case s.queued+len(tasks) > s.o.MaxQueue:
 		return ErrBusy
 	}
+	now := time.Now()
 	for _, t := range tasks {
 		s.next++
-		t.place = s.next
+		t.place, t.due = s.next, now.Add(patience)
+		if t.Context != nil {
+			if d, ok := t.Context.Deadline(); ok {
+				t.due = d
+			}
+		}
 		s.inbox = append(s.inbox, t)
 	}
 	s.queued += len(tasks)
