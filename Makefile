@@ -10,7 +10,7 @@ OUT       ?= dist
 ARM_EXEC   = qemu-aarch64-static -cpu max -L /usr/aarch64-linux-gnu
 CROSS      = darwin/arm64 linux/arm64 windows/amd64
 
-.PHONY: help test check testdata test-go test-race test-purego test-arm64 test-blas test-c race fuzz cross libkrserve clean bench-peers bench-multi-turn operating-characteristics tokenizer-soak serve-soak
+.PHONY: help test check testdata test-go test-race test-purego test-arm64 test-blas test-c race fuzz cross libkrserve clean bench-peers bench-multi-turn operating-characteristics tokenizer-soak serve-soak pool-soak
 
 help:
 	@grep -E '^# make ' Makefile | cut -c3-
@@ -115,3 +115,10 @@ serve-soak: testdata
 	@mkdir -p $(dir $(SERVE_SOAK_LOG))
 	uname -a > $(SERVE_SOAK_LOG)
 	$(GO) test -count=1 -timeout 0 -run TestServeSoak -v . -soak $(SERVE_SOAK) -soakmodel .testdata/smollm2.gguf -soakredis | tee -a $(SERVE_SOAK_LOG)
+
+# make pool-soak         the pool against its model: 10,000 random operations of each of 1,000 seeds, under the race detector
+POOL_SOAK_LOG ?= bench/results/pool-soak-$(shell date -u +%F).txt
+pool-soak:
+	@mkdir -p $(dir $(POOL_SOAK_LOG))
+	{ date -u +%F; lscpu 2>/dev/null | grep 'Model name' || uname -m; $(GO) version; } > $(POOL_SOAK_LOG)
+	$(GO) test -race -count=1 -timeout 0 -run TestModelSoak -v ./kvcache -pool-seeds 1000 | tee -a $(POOL_SOAK_LOG)

@@ -96,7 +96,8 @@ func (s *Space) Acquire(l *Lease, tenantName string, tokens []uint32, limit int)
 			s.drop(n)
 			break
 		}
-		l.attach(c, n, m)
+		l.copyTo(c, n, m)
+		l.table = append(l.table, c.id)
 		l.length += m
 		break
 	}
@@ -143,16 +144,14 @@ func (s *Space) prune(n *node) bool {
 	return true
 }
 
-// attach puts c, a private copy of src's first m tokens, at the end of the lease. Copied makes it known to others. The
-// reference that the caller holds on src passes to the list of copies.
-func (l *Lease) attach(c, src *node, m int) {
-	s := l.s
+// copyTo makes c a private copy of src's first m tokens, for the place of the lease's last position. Copied makes it known
+// to others. The reference that the caller holds on src passes to the list of copies.
+func (l *Lease) copyTo(c, src *node, m int) {
 	copy(c.tokens[:m], src.tokens[:m])
 	c.n = uint8(m)
-	c.parent = l.last(len(l.table))
-	l.table = append(l.table, c.id)
+	c.parent = src.parent
 	l.copies = append(l.copies, Copy{Dst: c.id, Src: src.id, Tokens: m})
-	s.stats.Copies++
+	l.s.stats.Copies++
 }
 
 // last returns the node before place i of the table, nil for the root.
@@ -190,7 +189,8 @@ func (l *Lease) Copied() {
 }
 
 // Grow makes room for n positions in all. It takes all the blocks it needs or none (ErrFull, ErrQuota). A tail block
-// that others hold or build on is replaced by a copy first.
+// that others hold or build on, or that holds tokens which were rolled back, is replaced by a copy first. Tokens that
+// were rolled back give way when there is no block for that.
 func (l *Lease) Grow(n int) error {
 	if l.s == nil || len(l.copies) > 0 {
 		return fmt.Errorf("%w: Grow on an empty lease or before Copied", ErrInvalid)
@@ -219,67 +219,60 @@ func (l *Lease) grow(n int) (<-chan struct{}, error) {
 }
 
 func (l *Lease) extend(n int) error {
-	s := l.s
-	had := len(l.table)
-	tail := l.length / BlockTokens
-	shared := l.length%BlockTokens != 0 && !l.writable(&s.nodes[l.table[tail]])
-	var copied *node
-	if shared {
-		c, err := s.alloc(l.t)
-		if err != nil {
-			l.fail(n)
-			return err
-		}
-		copied = c
-	}
+	s, had := l.s, len(l.table)
 	for len(l.table)*BlockTokens < n {
 		b, err := s.alloc(l.t)
 		if err != nil {
-			s.quiet = true // nobody can use what was not enough here
-			for _, id := range l.table[had:] {
-				s.drop(&s.nodes[id])
-			}
-			l.table = l.table[:had]
-			if copied != nil {
-				s.drop(copied)
-			}
-			s.quiet = false
-			l.fail(n)
-			return err
+			return l.shrink(had, n, err)
 		}
 		l.table = append(l.table, b.id)
 	}
-	if copied != nil {
-		rest := l.table[tail+1:]
-		src := &s.nodes[l.table[tail]]
-		l.table = l.table[:tail]
-		l.attach(copied, src, l.length%BlockTokens)
-		l.table = l.table[:tail+1+len(rest)]
-	} else if o := l.length % BlockTokens; o != 0 {
-		l.truncate(&s.nodes[l.table[tail]], o)
+	tail, o := l.length/BlockTokens, l.length%BlockTokens
+	if o == 0 {
+		return nil
+	}
+	src := &s.nodes[l.table[tail]]
+	alone := src.refs == 1 && len(src.kids) == 0
+	if alone && int(src.n) == o {
+		return nil
+	}
+	c, err := s.alloc(l.t)
+	switch {
+	case err == nil:
+		l.copyTo(c, src, o)
+		l.table[tail] = c.id
+	case alone:
+		s.truncate(src, o)
+	default:
+		return l.shrink(had, n, err)
 	}
 	return nil
 }
 
-// fail notes that room for n positions could not be had.
-func (l *Lease) fail(n int) {
-	l.s.failures++
-	l.failed = l.s.failures
-	l.s.starved = true
-	l.s.event(Full, l.t, n)
+// shrink takes back what extend did before it failed to make room for n positions.
+func (l *Lease) shrink(had, n int, err error) error {
+	s := l.s
+	s.quiet = true // nobody can use what was not enough here
+	for _, id := range l.table[had:] {
+		s.drop(&s.nodes[id])
+	}
+	s.quiet = false
+	l.table = l.table[:had]
+	s.failures++
+	l.failed = s.failures
+	s.starved = true
+	s.event(Full, l.t, n)
+	return err
 }
 
-// writable reports whether l alone uses a block.
-func (l *Lease) writable(n *node) bool { return n.refs == 1 && len(n.kids) == 0 }
-
-// truncate forgets the tokens of a writable block from place o on.
-func (l *Lease) truncate(n *node, o int) {
-	if int(n.n) == o {
-		return
-	}
-	l.s.remove(n)
+// truncate makes the tokens of a block from place o on give way to what its only user writes there.
+func (s *Space) truncate(n *node, o int) {
+	s.stats.Evictions++
+	s.event(Evicted, n.owner, int(n.n)-o)
+	s.clearDirty(n)
+	s.remove(n)
 	n.n = uint8(o)
-	l.s.insert(n)
+	s.insert(n)
 }
 
 // Commit says that the keys and values of the next tokens have been written, within the room that Grow made. A block
@@ -295,7 +288,7 @@ func (l *Lease) Commit(tokens []uint32) error {
 		i, o := l.length/BlockTokens, l.length%BlockTokens
 		n := &s.nodes[l.table[i]]
 		if n.inTree {
-			if !l.writable(n) || int(n.n) != o {
+			if n.refs != 1 || len(n.kids) > 0 || int(n.n) != o {
 				return fmt.Errorf("%w: Commit without Grow", ErrInvalid)
 			}
 			s.remove(n)
@@ -372,7 +365,7 @@ func (l *Lease) share(f *Lease, counts bool) error {
 
 func blocksFor(n int) int { return (n + BlockTokens - 1) / BlockTokens }
 
-// Rollback forgets all positions from n on. What they held stays in the tree until it is evicted or overwritten.
+// Rollback forgets all positions from n on. What they held stays in the tree until it is evicted.
 func (l *Lease) Rollback(n int) error {
 	if l.s == nil || n < 0 || n > l.length || len(l.copies) > 0 {
 		return fmt.Errorf("%w: Rollback to %d of %d positions, %d copies pending", ErrInvalid, n, l.length, len(l.copies))

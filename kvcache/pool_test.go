@@ -309,6 +309,76 @@ func TestMisuse(t *testing.T) {
 	}
 }
 
+// TestRollbackKeeps: what was rolled back is found until it is evicted, whoever goes on from the middle of its block; only
+// without a free block it gives way.
+func TestRollbackKeeps(t *testing.T) {
+	_, s := attach(t, Options{HostBytes: 1 << 20}, SpaceOptions{Blocks: 2, Identity: "m"})
+	var l, f Lease
+	write := func(l *Lease, tokens ...uint32) {
+		t.Helper()
+		if err := l.Grow(l.Len() + len(tokens)); err != nil {
+			t.Fatal(err)
+		}
+		l.Copied()
+		if err := l.Commit(tokens); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Acquire(&l, "", nil, -1); err != nil {
+		t.Fatal(err)
+	}
+	write(&l, seq(0, BlockTokens)...)
+	if err := l.Fork(&f); err != nil {
+		t.Fatal(err)
+	}
+	l.Release()
+	if err := f.Rollback(2); err != nil {
+		t.Fatal(err)
+	}
+	write(&f, 7)
+	var pin Snapshot
+	if n, err := s.Pin(&pin, "", seq(0, BlockTokens)); n != BlockTokens || err != nil {
+		t.Errorf("found %d of %d tokens of a released sequence after its fork was rolled back (%v)", n, BlockTokens, err)
+	}
+	if n := s.Stats().Evictions; n != 0 {
+		t.Errorf("%d evictions", n)
+	}
+	write(&f, seq(100, BlockTokens-3)...) // it fills up, and waits to be copied down
+	if err := f.Rollback(2); err != nil {
+		t.Fatal(err)
+	}
+	write(&f, 8) // in place: both blocks are held
+	if n := s.Stats().Evictions; n != 1 {
+		t.Errorf("%d evictions, want that of the end of a block", n)
+	}
+	spilled := 0
+	if _, err := s.Spill(func([]byte, []uint32) error { spilled++; return nil }, 10); err != nil || spilled != 1 {
+		t.Errorf("%d blocks copied down, want the pinned one (%v)", spilled, err)
+	}
+	f.Release()
+	pin.Release()
+}
+
+// TestUseOfExtension: a sequence that ends where another goes on is as recent as its last use.
+func TestUseOfExtension(t *testing.T) {
+	now := time.Unix(0, 0)
+	_, s := attach(t, Options{TTL: time.Minute, Now: func() time.Time { return now }}, SpaceOptions{Blocks: 10})
+	var l Lease
+	if _, err := s.Acquire(&l, "", nil, -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.Grow(10), l.Commit(seq(0, 10))); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, s, "", seq(0, 20))
+	now = now.Add(50 * time.Second)
+	l.Release()
+	now = now.Add(50 * time.Second)
+	if n := peek(t, s, "", seq(0, 10)); n != 10 {
+		t.Errorf("found %d of 10 tokens within their TTL", n)
+	}
+}
+
 // turnOver is one request with a 4k-token match, as a benchmark and for the count of allocations.
 func turnOver(tb testing.TB, s *Space, l *Lease, tokens []uint32) {
 	n, err := s.Acquire(l, "", tokens, len(tokens)-1)

@@ -169,28 +169,49 @@ func (s *Space) drop(n *node) {
 	s.tick++
 	n.tick, n.used = s.tick, s.now
 	s.settle(n)
-	// A partial leaf that another node extends adds nothing.
-	if n.n < BlockTokens && len(n.kids) == 0 && s.extended(n) {
-		s.evict(n)
-		return
+	// A partial leaf that another node extends adds nothing but its use.
+	if n.n < BlockTokens && len(n.kids) == 0 {
+		if m := s.extension(n); m != nil {
+			s.touch(m, n)
+			s.evict(n)
+			return
+		}
 	}
 	n.owner.lru.demote(s)
 	s.wake()
 }
 
-// extended reports whether a sibling starts with all of n's tokens.
-func (s *Space) extended(n *node) bool {
+// extension returns a sibling that starts with all of n's tokens, nil if there is none.
+func (s *Space) extension(n *node) *node {
 	list := *n.siblings()
 	for i := s.lowerBound(list, n.key()); i < len(list); i++ {
 		m := &s.nodes[list[i]]
 		if common(m.key(), n.key()) < int(n.n) {
-			return false
+			return nil
 		}
-		if m != n {
-			return true
+		if m != n && !s.stale(m, s.now) {
+			return m
 		}
 	}
-	return false
+	return nil
+}
+
+// touch makes m, cached or held, as recent and as protected as n, which is cached.
+func (s *Space) touch(m, n *node) {
+	listed := m.heapAt >= 0
+	if listed {
+		m.heap().remove(s, m.heapAt)
+	}
+	m.used, m.tick = n.used, n.tick
+	if n.prot && !m.prot {
+		m.prot = true
+		if m.refs == 0 {
+			m.owner.lru.guarded++
+		}
+	}
+	if listed {
+		m.heap().push(s, m.id)
+	}
 }
 
 // evict frees a cached leaf.
@@ -215,16 +236,21 @@ func (s *Space) reap(n *node) {
 
 // recycle makes a block free.
 func (s *Space) recycle(n *node) {
-	if n.dirty {
-		n.dirty = false
-		s.stats.Unsaved++
-	}
+	s.clearDirty(n)
 	n.owner.blocks--
 	s.trim(n.owner)
 	n.owner, n.parent, n.n, n.prot = nil, nil, 0, false
 	n.kids = n.kids[:0]
 	s.free = append(s.free, n.id)
 	s.wake()
+}
+
+// clearDirty gives up on copying a block's content down.
+func (s *Space) clearDirty(n *node) {
+	if n.dirty {
+		n.dirty = false
+		s.stats.Unsaved++
+	}
 }
 
 // trim forgets a tenant without blocks and leases.
