@@ -113,7 +113,7 @@ SERVE_SOAK     ?= 30m
 SERVE_SOAK_LOG ?= bench/results/serve-soak-$(shell date -u +%F).txt
 serve-soak: testdata
 	@mkdir -p $(dir $(SERVE_SOAK_LOG))
-	uname -a > $(SERVE_SOAK_LOG)
+	{ git log -1 --format="commit %h"; lscpu | grep -m1 "Model name"; echo "$$(nproc) cores, $$(date -u +%F)"; } > $(SERVE_SOAK_LOG)
 	$(GO) test -count=1 -timeout 0 -run TestServeSoak -v . -soak $(SERVE_SOAK) -soakmodel .testdata/smollm2.gguf -soakredis | tee -a $(SERVE_SOAK_LOG)
 
 # make pool-soak         the pool against its model: 10,000 random operations of each of 1,000 seeds, under the race detector

@@ -169,6 +169,7 @@ func (s *Scheduler) admit() {
 		}
 		if err := s.begin(t); err != nil {
 			switch {
+			case errors.Is(err, errLost): // it is looked for anew
 			case s.giveWay(t.Tenant, err):
 			case errors.Is(err, kvcache.ErrQuota) && s.runningOf(t.Tenant) > 0:
 				t.skip = s.turn // its tenant's other tasks will end; other tenants go on
@@ -272,6 +273,9 @@ func (s *Scheduler) begin(t *Task) error {
 		limit = min(limit, t.EachFrom)
 	}
 	_, err := s.space.Acquire(&t.lease, t.Tenant, t.tokens, limit)
+	if err == nil && s.lost(t) {
+		err = errLost
+	}
 	if err == nil {
 		err = s.copies(t)
 	}
@@ -369,7 +373,8 @@ func (s *Scheduler) outrank(t *Task) bool {
 	return v != nil
 }
 
-// preempt sends a task back to the queue. What it computed stays in the cache as long as there is room.
+// preempt sends a task back to the queue. What it computed stays in the arena as long as there is room, and where there
+// are lower tiers it comes back from them if that is faster than computing it again.
 func (s *Scheduler) preempt(t *Task) {
 	s.drop(t)
 	t.asked = false

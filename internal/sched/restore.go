@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"errors"
 	"time"
 
 	"github.com/krserve/krserve/kvcache"
@@ -13,17 +14,48 @@ const (
 	moveIdle = 64 << 20
 )
 
-// looked starts the search of the lower tiers for a waiting task's prompt and reports whether it has ended.
+// looked reports whether the lower tiers have been searched for a waiting task's prompt, and sees to it that they are.
 func (s *Scheduler) looked(t *Task) bool {
 	if t.Each != nil {
 		return true
 	}
 	if !t.asked {
-		t.asked = true
-		tokens := t.all()
-		t.fetch = s.space.Fetch(t.Tenant, tokens[:len(tokens)-1], s.perRow)
+		s.ask(t)
 	}
 	return t.fetch.Found()
+}
+
+// errLost says that the arena holds less of a task than when the lower tiers were searched for the rest.
+var errLost = errors.New("sched: evicted while waiting")
+
+// lost reports whether that is so of a lease that was just acquired, and has the tiers searched again then. That happens
+// once for every block at most.
+func (s *Scheduler) lost(t *Task) bool {
+	if !t.asked || !s.o.Pool.Tiered() || s.o.Identity == "" {
+		return false
+	}
+	if t.held < 0 {
+		t.held = (len(t.tokens) - 1) / kvcache.BlockTokens // no search was needed
+		if t.fetch != nil {
+			from, _ := t.fetch.Span()
+			t.held = from / kvcache.BlockTokens
+		}
+	}
+	have := t.lease.Len() / kvcache.BlockTokens
+	if have >= t.held {
+		return false
+	}
+	s.drop(t)
+	s.ask(t)
+	t.held = have
+	return true
+}
+
+// ask starts the search of the lower tiers for a waiting task's prompt.
+func (s *Scheduler) ask(t *Task) {
+	tokens := t.all()
+	t.asked, t.held = true, -1
+	t.fetch = s.space.Fetch(t.Tenant, tokens[:len(tokens)-1], s.perRow)
 }
 
 // aim prepares a lease that was just acquired for what the lower tiers hold beyond it.

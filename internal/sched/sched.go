@@ -88,6 +88,7 @@ type Task struct {
 	lease    kvcache.Lease
 	fetch    *kvcache.Fetch // what lower tiers hold of it, while that is looked for or loaded
 	asked    bool           // fetch was begun since it last waited
+	held     int            // blocks that the arena had of it then; -1 = as fetch says
 	loading  bool           // its next positions come from fetch
 	started  bool
 	finished bool

@@ -142,6 +142,7 @@ func TestMatchesAlone(t *testing.T) {
 		{rows: 64, blocks: 1000},
 		{rows: 5, blocks: 400},
 		{rows: 32, blocks: 14, long: 150},
+		{rows: 33, blocks: 14, long: 150, o: Options{Identity: "hash"}, po: kvcache.Options{HostBytes: 1 << 20}},
 		{rows: 200, blocks: 30, o: Options{MaxRunning: 3}},
 		{rows: 64, blocks: 1000, po: kvcache.Options{Bytes: 20 * 256}},
 		{rows: 64, blocks: 40, po: kvcache.Options{TenantBytes: 18 * 256}},
@@ -203,6 +204,9 @@ func TestMatchesAlone(t *testing.T) {
 			}
 			st := s.Stats()
 			t.Logf("%+v", st)
+			if c.po.HostBytes > 0 && st.RestoredTokens == 0 {
+				t.Error("nothing came back from the host tier")
+			}
 			if c.blocks == 14 && st.Preemptions == 0 {
 				t.Error("a tight cache preempted nobody")
 			}
