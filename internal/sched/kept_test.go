@@ -101,23 +101,25 @@ func TestPriorityPushesOut(t *testing.T) {
 		var order []int // in which tasks end; the owner alone writes
 		var sinks []*sink
 		var tasks []*Task
-		submit := func(priority int) {
+		submit := func(priority, tokens int) {
 			k := newSink()
 			i := len(sinks)
-			task := &Task{Prompt: randomPrompt(r, nil, 150), Max: 20, Sampler: sampler(t, sample.Params{}, nil), Sink: k, Priority: priority}
+			task := &Task{Prompt: randomPrompt(r, nil, 150), Max: tokens, Sampler: sampler(t, sample.Params{}, nil), Sink: k, Priority: priority}
 			k.at, k.then = task.Max, func() { order = append(order, i) }
 			sinks, tasks = append(sinks, k), append(tasks, task)
 			if err := s.Submit(task); err != nil {
 				t.Fatal(err)
 			}
 		}
-		submit(0)
-		submit(0)
-		gate <- struct{}{} // a step has begun: they run
-		submit(1)
+		submit(0, 60)
+		submit(0, 60)
+		for s.Stats().Running < 2 { // the first step may begin with the first task alone
+			gate <- struct{}{}
+		}
+		submit(1, 20)
 		close(gate)
 		for i, k := range sinks {
-			if o := k.wait(t); o.Reason != Exhausted || !slices.Equal(k.ids, alone(t, m, sample.Params{}, tasks[i].Prompt, 20)) {
+			if o := k.wait(t); o.Reason != Exhausted || !slices.Equal(k.ids, alone(t, m, sample.Params{}, tasks[i].Prompt, tasks[i].Max)) {
 				t.Errorf("task %d: %+v", i, o)
 			}
 		}
