@@ -42,6 +42,7 @@ func TestChecksCatch(t *testing.T) {
 		{"panic with reason", "x.go", head + "func f() {\n\tpanic(1) //lint:allow panic: index comes from the caller's own loop\n}", calls, 0},
 		{"panic without reason", "x.go", head + "func f() {\n\tpanic(1) //lint:allow panic\n}", calls, 1},
 		{"skip", "x_test.go", head + "func TestX(t *T) { t.Skip(); t.Skipf(`` ) }", checkSkips, 2},
+		{"goroutine", "internal/stats/x.go", head + "import _ \"sync\"\nfunc f() { go f() }", checkSequential, 2},
 		{"pytest skip", "x.py", "@pytest.mark." + "skip\n", checkSkips, 1},
 		{"open end", "x.go", head + "// TO" + "DO: later\n", checkWords, 1},
 		{"open end with issue", "x.go", head + "// TO" + "DO(#12): later\n", checkWords, 0},
