@@ -6,9 +6,9 @@
 // makes decisions durable, canary/router puts two live engines behind one Start.
 //
 // Every gate is an anytime-valid test (see internal/stats): it may be looked at after every request, and the chance
-// that a canary no worse than stable is ever rolled back is at most Policy.Alpha over the whole rollout. Requests are
-// counted once per session and kind of fault, because randomisation is by session: a session that fails twenty times
-// is one observation.
+// that a canary no worse than stable is ever rolled back is at most Policy.Alpha over the whole rollout. Rollback and
+// promotion count sessions, because sessions are what is randomised: one that makes twenty requests, all of which fail,
+// is one observation with a fault. Requests without a session are each a session of their own.
 package canary
 
 import (
@@ -71,17 +71,17 @@ type Policy struct {
 	// Alpha bounds the chance that a canary no worse than stable, and within ErrorObjective, is ever rolled back.
 	// Default 0.01.
 	Alpha float64
-	// MinRequests is how many canary requests every stage needs before promotion. Default 500.
+	// MinRequests is how many canary requests, each of another session, every stage needs before promotion. Default 500.
 	MinRequests int
 	// ErrorObjective is the promised error rate; a canary whose rate is shown to exceed it is rolled back even if
 	// stable is as bad. Default 0.0001; negative switches the gate off.
 	ErrorObjective float64
-	// ErrorMargin is by how much the canary's error rate may exceed stable's at promotion, as shown with confidence
-	// 1 − PromoteAlpha. Default 0.02.
+	// ErrorMargin is by how much the canary's share of sessions with an error may exceed stable's at promotion, as the
+	// stage's sessions have to show with confidence 1 − PromoteAlpha; so for every gate but the latencies. Default 0.02.
 	ErrorMargin float64
-	// SlowMargin is the same for the share of answers slower than stable's p95. Default 0.05.
+	// SlowMargin is the same for sessions with an answer slower than stable's p95. Default 0.05.
 	SlowMargin float64
-	// PromoteAlpha is the chance of promoting a canary that is worse by the margins. Default 0.05.
+	// PromoteAlpha is the chance that a stage promotes a canary that is worse by a margin. Default 0.05.
 	PromoteAlpha float64
 	// LatencyQuantile is the quantile of stable's latency that counts as slow. Default 0.95.
 	LatencyQuantile float64
@@ -168,6 +168,9 @@ func (p Policy) Validate() error {
 		return bad("Holdback", p.Holdback)
 	case p.Interval < 0:
 		return bad("Interval", p.Interval)
+	}
+	if n := 64 - len(builtinGates); len(p.Custom) > n {
+		return fmt.Errorf("%w: Custom has %d names; at most %d are possible", ErrPolicy, len(p.Custom), n)
 	}
 	seen := map[string]bool{}
 	for _, g := range builtinGates {

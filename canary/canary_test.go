@@ -343,7 +343,7 @@ func TestRestoreRejects(t *testing.T) {
 		"stage":       func(s *Snapshot) { s.State.Stage = 9 },
 		"phase":       func(s *Snapshot) { s.State.Phase = "asleep" },
 		"gate":        func(s *Snapshot) { delete(s.Gates, GateErrors) },
-		"gate's test": func(s *Snapshot) { g := s.Gates[GateErrors]; g.Test.LogE = g.Test.LogE[1:]; s.Gates[GateErrors] = g },
+		"gate's test": func(s *Snapshot) { g := s.Gates[GateErrors]; g.Test.Bets = g.Test.Bets[1:]; s.Gates[GateErrors] = g },
 	} {
 		s := mustNew(t, quick()).Snapshot()
 		spoil(&s)

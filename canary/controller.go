@@ -53,7 +53,7 @@ func (c *Controller) Decide(now time.Time) Decision {
 // Apply makes a decision's state current. Callers that keep a journal write the decision there first.
 func (c *Controller) Apply(d Decision) {
 	if d.To.Stage != c.state.Stage {
-		c.evidence.NextStage()
+		c.evidence.NextStage(State{Stage: d.To.Stage}.Weight(c.policy))
 	}
 	c.state = d.To
 }
@@ -105,7 +105,7 @@ func (c *Controller) Do(cmd Command, now time.Time) (Decision, error) {
 type Snapshot struct {
 	State     State                      `json:"state"`
 	Requests  [2]int64                   `json:"requests"`
-	Stage     int64                      `json:"stage_requests"`
+	Sessions  [2]SampleSnapshot          `json:"sessions"` // of the stage, of stable and canary
 	Gates     map[string]GateSnapshot    `json:"gates"`
 	Baseline  map[string][]time.Duration `json:"baseline,omitempty"`
 	Threshold map[string]time.Duration   `json:"threshold,omitempty"`
@@ -122,7 +122,8 @@ type GateSnapshot struct {
 // Snapshot returns everything needed to continue the rollout elsewhere.
 func (c *Controller) Snapshot() Snapshot {
 	e := c.evidence
-	s := Snapshot{State: c.state, Requests: e.requests, Stage: e.stage, Gates: map[string]GateSnapshot{},
+	s := Snapshot{State: c.state, Requests: e.requests, Gates: map[string]GateSnapshot{},
+		Sessions: [2]SampleSnapshot{e.samples[Stable].snapshot(), e.samples[Canary].snapshot()},
 		Baseline: map[string][]time.Duration{}, Threshold: map[string]time.Duration{}}
 	for name, g := range e.gates {
 		s.Gates[name] = GateSnapshot{g.test.State(), g.requests, g.faults, append([]uint64(nil), g.order...)}
@@ -152,7 +153,12 @@ func Restore(p Policy, s Snapshot) (*Controller, error) {
 	}
 	c.state = s.State
 	e := c.evidence
-	e.requests, e.stage = s.Requests, s.Stage
+	e.requests, e.weight = s.Requests, State{Stage: s.State.Stage}.Weight(c.policy)
+	for arm, snap := range s.Sessions {
+		if e.samples[arm], err = restoreSample(len(e.names), snap); err != nil {
+			return nil, err
+		}
+	}
 	for name, g := range e.gates {
 		gs, ok := s.Gates[name]
 		if !ok {
@@ -161,6 +167,9 @@ func Restore(p Policy, s Snapshot) (*Controller, error) {
 		test, err := stats.RestoreEventTest(gs.Test)
 		if err != nil {
 			return nil, fmt.Errorf("%w: gate %q: %w", ErrState, name, err)
+		}
+		if want := alphaShare(c.policy, name); gs.Test.Alpha != want {
+			return nil, fmt.Errorf("%w: gate %q has level %g, not %g; the policy has changed", ErrState, name, gs.Test.Alpha, want)
 		}
 		g.test, g.requests, g.faults = test, gs.Requests, gs.Faults
 		g.order = append(g.order, gs.Failed...)

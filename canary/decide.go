@@ -64,9 +64,8 @@ func (d Decision) Changed() bool { return d.From != d.To }
 // Decide looks at the evidence at a time. It is a pure function: equal arguments give equal decisions.
 //
 // A failed gate rolls back from every phase but Failed; after success it does so as long as a holdback leaves a stable
-// to return to. A stage passes when its window is over, it has
-// MinRequests canary requests, and every gate shows the canary to be no worse than stable by more than the margin.
-// Anything else, no traffic included, holds.
+// to return to. A stage passes when its window is over, it has MinRequests canary sessions, and every gate shows the
+// canary to be worse than stable by less than the margin. Anything else, no traffic included, holds.
 func Decide(p Policy, s State, e *Evidence, now time.Time) Decision {
 	p = p.withDefaults()
 	d := Decision{Time: now, From: s, To: s, Verdict: Inconclusive, DryRun: p.DryRun}
@@ -118,13 +117,14 @@ func judge(p Policy, s State, e *Evidence, now time.Time) (Verdict, string) {
 			return Inconclusive, fmt.Sprintf("stage %d: window open for another %s", s.Stage+1, left.Round(time.Second))
 		}
 	}
-	if e.stage < int64(p.MinRequests) {
-		return Inconclusive, fmt.Sprintf("stage %d: %d of %d canary requests", s.Stage+1, e.stage, p.MinRequests)
+	served := e.samples[Canary].total()
+	if served < int64(p.MinRequests) {
+		return Inconclusive, fmt.Sprintf("stage %d: %d of %d canary sessions", s.Stage+1, served, p.MinRequests)
 	}
-	for _, r := range e.Reports(s.Weight(p)) {
-		if r.Holds != "" {
-			return Inconclusive, fmt.Sprintf("stage %d: %s: %s", s.Stage+1, r.Gate, r.Holds)
+	for i, name := range e.names {
+		if why := e.holds(i, s.Weight(p)); why != "" {
+			return Inconclusive, fmt.Sprintf("stage %d: %s: %s", s.Stage+1, name, why)
 		}
 	}
-	return Pass, fmt.Sprintf("stage %d passed with %d canary requests", s.Stage+1, e.stage)
+	return Pass, fmt.Sprintf("stage %d passed with %d canary sessions", s.Stage+1, served)
 }

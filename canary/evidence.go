@@ -23,23 +23,25 @@ const (
 
 var builtinGates = []string{GateErrors, GateTimeout, GateTTFT, GateITL, GateEmpty, GateTruncated, GateRepeated}
 
-// alphaShare splits Policy.Alpha among the gates; errors get the largest part.
+// alphaShare splits Policy.Alpha among the gates; errors get the largest part, and the objective's if that is off.
 func alphaShare(p Policy, gate string) float64 {
 	n := float64(len(builtinGates) - 1 + len(p.Custom))
-	switch gate {
-	case GateErrors:
-		return 0.4 * p.Alpha
-	case GateObjective:
+	switch {
+	case gate == GateErrors && p.ErrorObjective >= 0:
+		return 0.6 * p.Alpha
+	case gate == GateErrors:
+		return 0.7 * p.Alpha
+	case gate == GateObjective:
 		return 0.1 * p.Alpha
 	}
-	return 0.5 * p.Alpha / n
+	return 0.3 * p.Alpha / n
 }
 
 // Outcome is one finished request. Requests cancelled by the caller are not outcomes.
 type Outcome struct {
 	Arm     Arm
 	Session string        // the key that was assigned
-	Weight  float64       // the canary weight in force when the request was assigned
+	Weight  float64       // the canary weight in force when the request was assigned, as Controller.Assign returned it
 	Error   bool          // the engine failed
 	Timeout bool          // the caller's deadline passed before the answer was complete
 	TTFT    time.Duration // time to first token; 0 when none came
@@ -53,7 +55,7 @@ type Outcome struct {
 // maxSessions bounds the memory of which sessions have failed per gate. Beyond it the oldest half is forgotten.
 const maxSessions = 1 << 16
 
-// gate is the evidence about one kind of fault.
+// gate is the evidence for a rollback because of one kind of fault.
 type gate struct {
 	test     *stats.EventTest
 	requests [2]int64 // judged requests per arm
@@ -84,23 +86,31 @@ func (g *gate) observe(arm Arm, session string, weight float64, fault bool) {
 }
 
 // Evidence is what is known about both arms. It is not safe for concurrent use.
+//
+// Its unit is the session. For the rollback a session is one event of each kind of fault, over the whole rollout; for the
+// promotion it is one observation of each gate, with a fault or without, in each stage: only within a stage have both
+// arms had the same time to show a fault.
 type Evidence struct {
 	policy   Policy
+	names    []string // of the gates, in order
 	gates    map[string]*gate
 	requests [2]int64
-	stage    int64 // canary requests in this stage
+	weight   float64   // of the stage
+	samples  [2]sample // sessions of the stage; of stable's last stage when the canary has all traffic
 	// Slow thresholds are fixed by the first LatencyBaseline stable answers; until then no answer is judged.
 	baseline  map[string][]time.Duration
 	threshold map[string]time.Duration
 }
 
-// NewEvidence returns empty evidence.
+// NewEvidence returns empty evidence of a rollout's first stage.
 func NewEvidence(p Policy) *Evidence {
 	p = p.withDefaults()
-	e := &Evidence{policy: p, gates: map[string]*gate{}, baseline: map[string][]time.Duration{}, threshold: map[string]time.Duration{}}
-	for _, name := range p.gates() {
-		e.gates[name] = &gate{test: stats.NewEventTest(1), failed: map[uint64]bool{}}
+	e := &Evidence{policy: p, names: p.gates(), gates: map[string]*gate{}, weight: State{}.Weight(p),
+		baseline: map[string][]time.Duration{}, threshold: map[string]time.Duration{}}
+	for _, name := range e.names {
+		e.gates[name] = &gate{test: stats.NewEventTest(1, alphaShare(p, name)), failed: map[uint64]bool{}}
 	}
+	e.samples = [2]sample{newSample(len(e.names)), newSample(len(e.names))}
 	return e
 }
 
@@ -110,35 +120,55 @@ func (e *Evidence) Observe(o Outcome) {
 		o.Arm = Stable
 	}
 	e.requests[o.Arm]++
-	if o.Arm == Canary {
-		e.stage++
+	var m marks
+	for i, name := range e.names {
+		judged, fault := e.judge(name, o)
+		if !judged {
+			continue
+		}
+		e.gates[name].observe(o.Arm, o.Session, o.Weight, fault)
+		m.judged |= 1 << i
+		if fault {
+			m.faulty |= 1 << i
+		}
 	}
-	see := func(name string, fault bool) { e.gates[name].observe(o.Arm, o.Session, o.Weight, fault) }
-	see(GateErrors, o.Error)
-	see(GateTimeout, o.Timeout)
-	for _, c := range e.policy.Custom {
-		see(c, contains(o.Custom, c))
+	if o.Weight == e.weight { // a request of an earlier stage is no evidence about this one
+		e.samples[o.Arm].observe(o.Session, m)
 	}
-	if o.Error || o.Timeout {
-		return // no whole answer to judge
-	}
-	see(GateEmpty, o.Empty)
-	see(GateTruncated, o.Cut)
-	see(GateRepeated, o.Loop)
-	e.latency(GateTTFT, o, o.TTFT)
-	e.latency(GateITL, o, o.ITL)
 }
 
-func (e *Evidence) latency(name string, o Outcome, d time.Duration) {
-	if d <= 0 {
-		return
+// judge reports whether a gate can judge an outcome, and whether it finds a fault.
+func (e *Evidence) judge(name string, o Outcome) (judged, fault bool) {
+	whole := !o.Error && !o.Timeout
+	switch name {
+	case GateErrors:
+		return true, o.Error
+	case GateTimeout:
+		return true, o.Timeout
+	case GateEmpty:
+		return whole, o.Empty
+	case GateTruncated:
+		return whole, o.Cut
+	case GateRepeated:
+		return whole, o.Loop
+	case GateTTFT:
+		return e.slow(name, o, o.TTFT, whole)
+	case GateITL:
+		return e.slow(name, o, o.ITL, whole)
+	}
+	return true, contains(o.Custom, name)
+}
+
+// slow judges a latency by stable's quantile, once enough of stable's answers have fixed that.
+func (e *Evidence) slow(name string, o Outcome, d time.Duration, whole bool) (judged, fault bool) {
+	if d <= 0 || !whole {
+		return false, false
 	}
 	if t, ok := e.threshold[name]; ok {
-		e.gates[name].observe(o.Arm, o.Session, o.Weight, d > t)
-		return
+		return true, d > t
 	}
 	if o.Arm != Stable {
-		return
+		return false, false
 	}
 	b := append(e.baseline[name], d)
 	e.baseline[name] = b
@@ -147,30 +177,42 @@ func (e *Evidence) latency(name string, o Outcome, d time.Duration) {
 		e.threshold[name] = b[int(math.Ceil(e.policy.LatencyQuantile*float64(len(b))))-1]
 		delete(e.baseline, name)
 	}
+	return false, false
 }
 
-// NextStage starts the count of a new stage's requests. The tests go on: they stay valid when the weight changes.
-func (e *Evidence) NextStage() { e.stage = 0 }
+// NextStage starts the samples of a stage with a new weight. The tests go on: they stay valid when the weight changes. At
+// full weight stable's sample stays, as there will be no other.
+func (e *Evidence) NextStage(weight float64) {
+	e.weight = weight
+	e.samples[Canary] = newSample(len(e.names))
+	if weight < 1 {
+		e.samples[Stable] = newSample(len(e.names))
+	}
+}
 
 // Report is one gate's evidence in figures.
 type Report struct {
 	Gate      string        `json:"gate"`
-	Requests  [2]int64      `json:"requests"` // judged, stable and canary
-	Faults    [2]int64      `json:"faults"`   // first of each session
+	Requests  [2]int64      `json:"requests"` // judged in the whole rollout, of stable and canary
+	Faults    [2]int64      `json:"faults"`   // the first of each session
 	LogE      float64       `json:"log_e"`    // evidence that the canary is worse; rolls back at Limit
 	Limit     float64       `json:"limit"`
 	PValue    float64       `json:"p_value"`             // anytime-valid
-	Upper     float64       `json:"upper"`               // confidence bound of the canary's fault rate
-	Lower     float64       `json:"lower"`               // confidence bound of stable's fault rate
 	Threshold time.Duration `json:"threshold,omitempty"` // what counts as slow
 	Fail      bool          `json:"fail"`
+	// Sessions of this stage that the gate has judged, of stable and canary, and how many of them had a fault. Of more
+	// than 8,192 per arm it is a random part.
+	Sessions [2]int64 `json:"sessions"`
+	Faulty   [2]int64 `json:"faulty"`
+	Upper    float64  `json:"upper"` // confidence bound of the canary's share of faulty sessions
+	Lower    float64  `json:"lower"` // confidence bound of stable's
 	// Holds says why this gate does not allow promotion yet; empty if it does.
 	Holds string `json:"holds,omitempty"`
 }
 
 // failing returns the first gate whose evidence rolls the canary back.
 func (e *Evidence) failing() (Report, bool) {
-	for _, name := range e.policy.gates() {
+	for _, name := range e.names {
 		if r := e.report(name); r.Fail {
 			return r, true
 		}
@@ -183,13 +225,19 @@ func (e *Evidence) failing() (Report, bool) {
 // now: at 1 stable answers no more, so a latency baseline that is still incomplete stays so and no longer holds.
 func (e *Evidence) Reports(weight float64) []Report {
 	var out []Report
-	for _, name := range e.policy.gates() {
+	for i, name := range e.names {
 		r := e.report(name)
-		e.bounds(&r, weight)
+		for arm, s := range e.samples {
+			r.Sessions[arm], r.Faulty[arm] = s.judged[i], s.faulty[i]
+		}
+		r.Upper = stats.BernoulliUpper(r.Faulty[Canary], r.Sessions[Canary], e.policy.PromoteAlpha/2)
+		r.Lower = stats.BernoulliLower(r.Faulty[Stable], r.Sessions[Stable], e.policy.PromoteAlpha/2)
+		r.Holds = e.holds(i, weight)
 		out = append(out, r)
 	}
 	if e.policy.ErrorObjective >= 0 {
 		r := e.objective()
+		r.Upper = 1
 		r.Lower = stats.BernoulliLower(r.Faults[Canary], r.Requests[Canary], alphaShare(e.policy, GateObjective))
 		out = append(out, r)
 	}
@@ -217,23 +265,29 @@ func (e *Evidence) objective() Report {
 	return r
 }
 
-// bounds fills in the confidence bounds and whether they allow promotion.
-func (e *Evidence) bounds(r *Report, weight float64) {
-	p, g := e.policy, e.gates[r.Gate]
-	r.Upper = stats.BernoulliUpper(g.faults[Canary], g.requests[Canary], p.PromoteAlpha/2)
-	r.Lower = stats.BernoulliLower(g.faults[Stable], g.requests[Stable], p.PromoteAlpha/2)
+// holds says why a gate does not allow promotion yet: the stage's sessions do not show that the canary's share of faulty
+// ones is above stable's by less than the margin. Without sessions of stable, the share itself has to be.
+func (e *Evidence) holds(i int, weight float64) string {
+	name, p := e.names[i], e.policy
+	s, c := &e.samples[Stable], &e.samples[Canary]
 	margin := p.ErrorMargin
-	if r.Gate == GateTTFT || r.Gate == GateITL {
+	if name == GateTTFT || name == GateITL {
 		margin = p.SlowMargin
-		if _, fixed := e.threshold[r.Gate]; !fixed && (len(e.baseline[r.Gate]) == 0 || weight >= 1) {
-			r.Upper = 0 // nothing to compare with: the caller reports no such latency, or stable none any more
+		_, fixed := e.threshold[name]
+		if !fixed && (len(e.baseline[name]) == 0 || weight >= 1) || weight >= 1 && s.judged[i] == 0 {
+			return "" // nothing to compare with: the caller reports no such latency, or stable none any more
 		}
-		// Stable exceeds its own quantile at the nominal rate.
-		r.Lower = math.Max(r.Lower, 1-p.LatencyQuantile)
 	}
-	if r.Upper > r.Lower+margin {
-		r.Holds = fmt.Sprintf("canary's rate may be %.4f, stable's %.4f, margin %.4f", r.Upper, r.Lower, margin)
+	shown := stats.BernoulliLogE(c.judged[i]-c.faulty[i], c.judged[i], 1-margin) >= -math.Log(p.PromoteAlpha)
+	if s.judged[i] > 0 {
+		// Counts are consistent and the policy is validated, so there is no error.
+		shown, _ = stats.NonInferior(s.faulty[i], s.judged[i], c.faulty[i], c.judged[i], margin, p.PromoteAlpha)
 	}
+	if shown {
+		return ""
+	}
+	return fmt.Sprintf("%d of canary's %d sessions at fault, %d of stable's %d, do not show a margin below %g",
+		c.faulty[i], c.judged[i], s.faulty[i], s.judged[i], margin)
 }
 
 func contains(xs []string, x string) bool {

@@ -201,15 +201,15 @@ func TestCompaction(t *testing.T) {
 func TestRebuild(t *testing.T) {
 	p := canary.Policy{}
 	s := snapshot(t)
-	s.Snapshot.Stage = 7
+	s.Snapshot.Sessions[1] = canary.SampleSnapshot{Level: 3}
 	d := decision(0)
 	d.Decision.To.Stage = 1
 	c, err := Rebuild(p, &Recovered{Records: []Record{decision(5), s, d}}, epoch)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.Snapshot(); got.State != d.Decision.To || got.Stage != 0 {
-		t.Errorf("%+v with %d requests in the stage", got.State, got.Stage)
+	if got := c.Snapshot(); got.State != d.Decision.To || got.Sessions[1].Level != 0 {
+		t.Errorf("%+v with sessions of the stage before: %+v", got.State, got.Sessions)
 	}
 }
 

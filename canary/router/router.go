@@ -1,7 +1,8 @@
 // Package router puts two engines behind one Start while a rollout moves traffic from one to the other.
 //
 // A stream finishes on the arm where it started, whatever happens to the weights; the router drops and mixes none. The
-// package owns all goroutines of a rollout: one that decides every Policy.Interval, which Close joins.
+// package owns all goroutines of a rollout: one that decides every Policy.Interval, one that calls the hook, and shadow
+// requests. Close joins them.
 package router
 
 import (
@@ -48,6 +49,8 @@ func (systemClock) Now() time.Time                         { return time.Now() }
 func (systemClock) After(d time.Duration) <-chan time.Time { return time.After(d) }
 
 // Config says what a Router routes. Stable, Canary and Text are required.
+//
+// A function of the caller's that panics does no harm: its request is no outcome, and Status tells.
 type Config[Req, T any, S Stream[T]] struct {
 	Stable, Canary Arm[Req, S]
 	Policy         canary.Policy
@@ -66,7 +69,8 @@ type Config[Req, T any, S Stream[T]] struct {
 	// which is given to ShadowOutcome. It doubles the work.
 	Shadow        bool
 	ShadowOutcome func(canary.Outcome)
-	// OnDecision is called after a decision that changes the state, once it is durable and in force. It may call the
+	// OnDecision is called after a decision that changes the state, once it is durable and in force: one call at a time,
+	// in order, by a goroutine of its own, so that a slow hook delays no decision. Close waits for it. It may call the
 	// Router, except Close.
 	OnDecision func(canary.Decision)
 	Clock      Clock // nil is the system's
@@ -87,14 +91,18 @@ type Router[Req, T any, S Stream[T]] struct {
 	released [2]bool
 	closed   bool
 	err      error // the journal's failure, if any
+	callback error // the last panic of a function in Config
 	idle     *sync.Cond
+	hooks    []canary.Decision // for the hook, oldest first
+	hooked   *sync.Cond        // hooks or settled has changed
+	settled  bool              // no decision will follow
 
 	closing  sync.Once
 	closeErr error
 
 	stop context.CancelFunc
 	ctx  context.Context
-	wg   sync.WaitGroup // decision loop and shadow requests
+	wg   sync.WaitGroup // decision loop, hook, shadow requests and releases
 }
 
 // New starts a rollout, or continues the one in Config.Journal.
@@ -114,7 +122,7 @@ func New[Req, T any, S Stream[T]](cfg Config[Req, T, S]) (*Router[Req, T, S], er
 	if r.clock == nil {
 		r.clock = systemClock{}
 	}
-	r.idle = sync.NewCond(&r.mu)
+	r.idle, r.hooked = sync.NewCond(&r.mu), sync.NewCond(&r.mu)
 	now := r.clock.Now()
 	rec := &journal.Recovered{}
 	if cfg.Journal != "" {
@@ -136,8 +144,9 @@ func New[Req, T any, S Stream[T]](cfg Config[Req, T, S]) (*Router[Req, T, S], er
 		r.journal.Close()
 		return nil, err
 	}
-	r.wg.Add(1)
+	r.wg.Add(2)
 	go r.loop()
+	go r.callHooks()
 	return r, nil
 }
 
@@ -182,17 +191,8 @@ func (r *Router[Req, T, S]) Do(cmd canary.Command) (canary.Decision, error) {
 }
 
 // commit makes a decision, durable first and then current. A rollback takes effect even when the journal fails; nothing
-// else does.
+// else does. The decision that it returns is in force.
 func (r *Router[Req, T, S]) commit(decide func(time.Time) (canary.Decision, error)) (canary.Decision, error) {
-	d, err := r.decide(decide)
-	if hook := r.cfg.OnDecision; hook != nil && d.Changed() {
-		hook(d)
-	}
-	return d, err
-}
-
-// decide is commit without the hook. The decision it returns is in force.
-func (r *Router[Req, T, S]) decide(decide func(time.Time) (canary.Decision, error)) (canary.Decision, error) {
 	r.deciding.Lock()
 	defer r.deciding.Unlock()
 	r.mu.Lock()
@@ -218,6 +218,10 @@ func (r *Router[Req, T, S]) decide(decide func(time.Time) (canary.Decision, erro
 	r.mu.Lock()
 	r.ctl.Apply(d)
 	r.last = d
+	if d.Changed() && r.cfg.OnDecision != nil {
+		r.hooks = append(r.hooks, d)
+		r.hooked.Signal()
+	}
 	r.releaseLocked()
 	r.mu.Unlock()
 	if failed == nil {
@@ -225,6 +229,39 @@ func (r *Router[Req, T, S]) decide(decide func(time.Time) (canary.Decision, erro
 	}
 	r.fail(failed)
 	return d, failed
+}
+
+// callHooks calls the hook until the router is closed and every decision has been told.
+func (r *Router[Req, T, S]) callHooks() {
+	defer r.wg.Done()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		for len(r.hooks) > 0 {
+			d := r.hooks[0]
+			r.hooks = r.hooks[1:]
+			r.mu.Unlock()
+			r.guard("OnDecision", func() { r.cfg.OnDecision(d) })
+			r.mu.Lock()
+		}
+		if r.settled {
+			return
+		}
+		r.hooked.Wait()
+	}
+}
+
+// guard calls a function of the caller's and reports whether it returned; a panic ends there.
+func (r *Router[Req, T, S]) guard(name string, f func()) (ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.mu.Lock()
+			r.callback = fmt.Errorf("canary/router: %s panicked: %v", name, p)
+			r.mu.Unlock()
+		}
+	}()
+	f()
+	return true
 }
 
 // fail remembers the journal's first error: from then on only a rollback is possible.
@@ -333,7 +370,7 @@ func (r *Router[Req, T, S]) done(o canary.Outcome, counts, shadow bool) {
 	}
 	r.mu.Unlock()
 	if counts && shadow && r.cfg.ShadowOutcome != nil {
-		r.cfg.ShadowOutcome(o)
+		r.guard("ShadowOutcome", func() { r.cfg.ShadowOutcome(o) })
 	}
 }
 
@@ -345,6 +382,8 @@ type Status struct {
 	Active  [2]int          `json:"active"` // streams on stable and canary
 	Reports []canary.Report `json:"reports"`
 	Journal string          `json:"journal_error,omitempty"`
+	// Callback is the last panic of a function in Config.
+	Callback string `json:"callback_error,omitempty"`
 }
 
 // Status returns where the rollout stands.
@@ -354,6 +393,9 @@ func (r *Router[Req, T, S]) Status() Status {
 	s := Status{State: r.ctl.State(), Last: r.last, Weight: r.ctl.Weight(), Active: r.active, Reports: r.ctl.Reports()}
 	if r.err != nil {
 		s.Journal = r.err.Error()
+	}
+	if r.callback != nil {
+		s.Callback = r.callback.Error()
 	}
 	return s
 }
@@ -370,8 +412,11 @@ func (r *Router[Req, T, S]) Close() error {
 		}
 		failed := r.err
 		r.mu.Unlock()
-		r.deciding.Lock()
-		//lint:ignore SA2001 a decision that was under way has ended
+		r.deciding.Lock() // a decision that was under way has ended
+		r.mu.Lock()
+		r.settled = true
+		r.hooked.Signal()
+		r.mu.Unlock()
 		r.deciding.Unlock()
 		r.wg.Wait()
 		r.deciding.Lock()

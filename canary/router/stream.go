@@ -26,6 +26,7 @@ type Routed[Req, T any, S Stream[T]] struct {
 	start, first, last time.Time
 	tokens             int
 	text               strings.Builder
+	broken             bool // a function of the caller's has panicked: the answer cannot be judged
 	once               sync.Once
 	left               atomic.Bool // Close was called
 }
@@ -49,7 +50,7 @@ func (s *Routed[Req, T, S]) Next() (T, error) {
 	}
 	s.tokens++
 	if s.text.Len() < judgedBytes {
-		s.text.WriteString(s.router.cfg.Text(t))
+		s.broken = !s.router.guard("Text", func() { s.text.WriteString(s.router.cfg.Text(t)) }) || s.broken
 	}
 	return t, nil
 }
@@ -62,45 +63,50 @@ func (s *Routed[Req, T, S]) Close() error {
 	return err
 }
 
-// finish reports the outcome once. A reader who has left is no outcome; a deadline that passed is a timeout, for which
-// the engine may be to blame: the comparison with stable tells.
+// finish reports the outcome once.
 func (s *Routed[Req, T, S]) finish(err error) {
 	s.once.Do(func() {
-		o := s.out
-		if !eof(err) {
-			switch end := s.ctx.Err(); {
-			case s.left.Load(), errors.Is(end, context.Canceled):
-				s.router.done(o, false, s.shadow)
-				return
-			case errors.Is(end, context.DeadlineExceeded):
-				o.Timeout = true
-			default:
-				if f := s.router.cfg.Fault; f != nil && !f(err) {
-					s.router.done(o, false, s.shadow)
-					return
-				}
-				o.Error = true
-			}
-		}
-		if s.tokens > 0 {
-			o.TTFT = s.first.Sub(s.start)
-		}
-		if s.tokens > 1 {
-			o.ITL = s.last.Sub(s.first) / time.Duration(s.tokens-1)
-		}
-		if !o.Error && !o.Timeout {
-			text := s.text.String()
-			o.Empty = strings.TrimSpace(text) == ""
-			o.Loop = Repetitive(text)
-			if f := s.router.cfg.Cut; f != nil {
-				o.Cut = f(s.stream)
-			}
-			if f := s.router.cfg.Custom; f != nil {
-				o.Custom = f(s.req, text)
-			}
-		}
-		s.router.done(o, true, s.shadow)
+		o, counts := s.out, false
+		returned := s.router.guard("Fault, Cut or Custom", func() { counts = s.judge(&o, err) })
+		s.router.done(o, counts && returned && !s.broken, s.shadow)
 	})
+}
+
+// judge fills in the outcome of a stream that ended with err and reports whether it is one. A reader who has left is no
+// outcome; a deadline that passed is a timeout, for which the engine may be to blame: the comparison with stable tells.
+func (s *Routed[Req, T, S]) judge(o *canary.Outcome, err error) bool {
+	cfg := &s.router.cfg
+	if !eof(err) {
+		switch end := s.ctx.Err(); {
+		case s.left.Load(), errors.Is(end, context.Canceled):
+			return false
+		case errors.Is(end, context.DeadlineExceeded):
+			o.Timeout = true
+		case cfg.Fault != nil && !cfg.Fault(err):
+			return false
+		default:
+			o.Error = true
+		}
+	}
+	if s.tokens > 0 {
+		o.TTFT = s.first.Sub(s.start)
+	}
+	if s.tokens > 1 {
+		o.ITL = s.last.Sub(s.first) / time.Duration(s.tokens-1)
+	}
+	if o.Error || o.Timeout {
+		return true
+	}
+	text := s.text.String()
+	o.Empty = strings.TrimSpace(text) == ""
+	o.Loop = Repetitive(text)
+	if cfg.Cut != nil {
+		o.Cut = cfg.Cut(s.stream)
+	}
+	if cfg.Custom != nil {
+		o.Custom = cfg.Custom(s.req, text)
+	}
+	return true
 }
 
 // judgedBytes bounds how much of an answer is kept for judging.

@@ -15,7 +15,7 @@ func TestEventTestFalseAlarms(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, uint64(burst)))
 		rejected := 0
 		for range runs {
-			e := NewEventTest(1)
+			e := NewEventTest(1, alpha)
 			for i := range requests {
 				w := []float64{0.1, 0.25, 0.5}[3*i/requests]
 				p := 0.01
@@ -39,7 +39,7 @@ func TestEventTestFalseAlarms(t *testing.T) {
 // TestEventTestPower checks that a total failure is found within five treatment requests at alpha = 0.01, and that the
 // reversed test proves a healthy arm non-inferior.
 func TestEventTestPower(t *testing.T) {
-	e := NewEventTest(1)
+	e := NewEventTest(1, 0.01)
 	n := 0
 	for !e.Rejected(0.01) {
 		e.Observe(true, 0.1)
@@ -48,7 +48,7 @@ func TestEventTestPower(t *testing.T) {
 		}
 	}
 	rng := rand.New(rand.NewPCG(3, 3))
-	r := NewNonInferiorityTest(1.5)
+	r := NewNonInferiorityTest(1.5, 0.05)
 	for range 20000 {
 		r.Observe(rng.Float64() < 0.5, 0.5)
 	}
@@ -57,11 +57,65 @@ func TestEventTestPower(t *testing.T) {
 	}
 }
 
+// TestEventTestLevel: whatever has happened so far, the e-value's mean over the next event under the null is what it was,
+// and it never exceeds 1/α; with a level it never needs more events to reject than without.
+func TestEventTestLevel(t *testing.T) {
+	const alpha = 0.01
+	rng := rand.New(rand.NewPCG(6, 6))
+	sooner := 0
+	for run := range 400 {
+		reverse := run%2 == 1
+		e, plain := newEventTest(1.5, alpha, reverse), newEventTest(1.5, 0, reverse)
+		bad := 0.9 * rng.Float64()
+		for !plain.Rejected(alpha) && e.events[0]+e.events[1] < 400 {
+			w := 0.05 + 0.9*rng.Float64()
+			p := 1.5 * w / (1.5*w + 1 - w)
+			mean := 0.0
+			for in, share := range map[bool]float64{true: p, false: 1 - p} {
+				next, err := RestoreEventTest(e.State())
+				if err != nil {
+					t.Fatal(err)
+				}
+				next.Observe(in, w)
+				if next.LogE() > -math.Log(alpha) {
+					t.Fatalf("log e = %g beyond the limit", next.LogE())
+				}
+				mean += share * math.Exp(next.LogE()-e.LogE())
+			}
+			if math.Abs(mean-1) > 1e-9 {
+				t.Fatalf("the e-value grows by %g on average under the null", mean)
+			}
+			in := rng.Float64() < p+(1-p)*bad
+			if reverse {
+				in = rng.Float64() < p*(1-bad)
+			}
+			had := e.Rejected(alpha)
+			e.Observe(in, w)
+			plain.Observe(in, w)
+			if e.Rejected(alpha) && !had && !plain.Rejected(alpha) {
+				sooner++
+			}
+			if plain.Rejected(alpha) && !e.Rejected(alpha) {
+				t.Fatal("a level has cost power")
+			}
+		}
+	}
+	if sooner == 0 {
+		t.Error("no run was rejected sooner")
+	}
+}
+
 // TestEventTestRestore splits a run at every event and compares with the unsplit one, bit for bit.
 func TestEventTestRestore(t *testing.T) {
+	for _, alpha := range []float64{0, 0.01} {
+		restoreAtEveryEvent(t, alpha)
+	}
+}
+
+func restoreAtEveryEvent(t *testing.T, alpha float64) {
 	rng := rand.New(rand.NewPCG(5, 5))
-	whole := NewEventTest(1.2)
-	part := NewEventTest(1.2)
+	whole := NewEventTest(1.2, alpha)
+	part := NewEventTest(1.2, alpha)
 	for range 200 {
 		in, w := rng.Float64() < 0.3, rng.Float64()
 		whole.Observe(in, w)
@@ -76,7 +130,7 @@ func TestEventTestRestore(t *testing.T) {
 		}
 	}
 	bad := whole.State()
-	bad.LogE[0] = math.NaN()
+	bad.Bets[0] = math.NaN()
 	if _, err := RestoreEventTest(bad); err == nil {
 		t.Error("a state with NaN is accepted")
 	}

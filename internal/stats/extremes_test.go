@@ -111,10 +111,13 @@ func TestExtremes(t *testing.T) {
 			check("sequential srm", n, err)
 			check("bernoulli", BernoulliLogE(3, 10, f), nil)
 			check("bernoulli lower", BernoulliLower(3, 10, f)+BernoulliUpper(3, 2, g), nil)
-			e := NewEventTest(f)
-			e.Observe(true, g)
-			e.Observe(false, f)
-			check("events", e.LogE()+e.PValue(), nil)
+			for _, alpha := range []float64{f, g} {
+				e := NewEventTest(f, alpha)
+				e.Observe(true, g)
+				e.Observe(false, f)
+				e.Observe(true, 1-1e-16)
+				check("events", e.LogE()+e.PValue(), nil)
+			}
 			if c, err := NewMeanCS(0.05, 0, f); err == nil {
 				_ = c.Observe(g)
 				check("mean", c.Interval().Low+c.Interval().High, nil)

@@ -60,6 +60,11 @@ func ProportionDifference(sc, nc, st, nt int64, side Side, alpha float64) (Diffe
 // proportionLogE is the log e-value against p_treatment ≤ p_control + shift. The least favourable p lies between the two
 // observed proportions or a little outside: below, the treatment's evidence grows faster than the control's falls.
 func proportionLogE(sc, nc, st, nt int64, shift float64) float64 {
+	return proportionLogEAbove(sc, nc, st, nt, shift, math.Inf(-1))
+}
+
+// proportionLogEAbove is proportionLogE if that is at least limit; else it stops at the first value below.
+func proportionLogEAbove(sc, nc, st, nt int64, shift, limit float64) float64 {
 	if shift <= -1 { // p_treatment ≤ p_control − 1 holds only for 0 and 1
 		return BernoulliLogE(st, nt, 0) + BernoulliLogE(nc-sc, nc, 0)
 	}
@@ -71,6 +76,9 @@ func proportionLogE(sc, nc, st, nt int64, shift float64) float64 {
 	least, most := math.Max(0, -shift), math.Min(1, 1-shift)
 	clamp := func(p float64) float64 { return math.Min(most, math.Max(least, p)) }
 	lo, hi := clamp(math.Min(c.Low, t.Low-shift)), clamp(math.Max(c.High, t.High-shift))
+	if v := f(clamp(float64(sc+st)/float64(nc+nt) - shift*float64(nt)/float64(nc+nt))); v < limit {
+		return v
+	}
 	// A grid, quadratic towards both ends where rare events have their structure, then golden sections around its best.
 	const points = 40
 	at := func(i int) float64 {
@@ -81,6 +89,9 @@ func proportionLogE(sc, nc, st, nt int64, shift float64) float64 {
 	for i := range points + 1 {
 		if v := f(at(i)); v < best {
 			best, k = v, i
+		}
+		if best < limit {
+			return best
 		}
 	}
 	a, b := at(k-1), at(k+1)

@@ -3,6 +3,7 @@ package stats
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
 	"testing"
 )
 
@@ -71,5 +72,50 @@ func TestProportionDifferenceExpectation(t *testing.T) {
 		if !(sum <= 1) {
 			t.Errorf("p = %g: mean e-value %g", p, sum)
 		}
+	}
+}
+
+// TestNonInferior agrees with the upper end of the interval, stops early or not.
+func TestNonInferior(t *testing.T) {
+	rng := rand.New(rand.NewPCG(12, 12))
+	yes := 0
+	for range 25 {
+		nc, nt := 1+rng.Int64N(3000), 1+rng.Int64N(3000)
+		sc, st := rng.Int64N(nc/20+1), rng.Int64N(nt/20+1)
+		d, err := ProportionDifference(sc, nc, st, nt, Less, 0.05)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, away := range []float64{-1e-6, 1e-6} {
+			margin := d.CI.High + away
+			if !(margin >= 0 && margin < 1) {
+				continue
+			}
+			got, err := NonInferior(sc, nc, st, nt, margin, 0.05)
+			if err != nil || got != (away > 0) {
+				t.Errorf("%d/%d and %d/%d, margin %g, interval to %g: %v, %v", sc, nc, st, nt, margin, d.CI.High, got, err)
+			}
+			if got {
+				yes++
+			}
+		}
+	}
+	if yes < 12 {
+		t.Errorf("only %d shown", yes)
+	}
+	for _, bad := range [][6]float64{{-1, 10, 0, 10, 0.1, 0.05}, {11, 10, 0, 10, 0.1, 0.05}, {0, 10, 11, 10, 0.1, 0.05}, {0, 10, 0, 10, -0.1, 0.05}, {0, 10, 0, 10, 1, 0.05}, {0, 10, 0, 10, math.NaN(), 0.05}, {0, 10, 0, 10, 0.1, 0}} {
+		if _, err := NonInferior(int64(bad[0]), int64(bad[1]), int64(bad[2]), int64(bad[3]), bad[4], bad[5]); !errors.Is(err, ErrInput) {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+	if got, err := NonInferior(0, 0, 0, 10, 0.5, 0.05); got || err != nil {
+		t.Errorf("without a control: %v, %v", got, err)
+	}
+	const huge = 1e15
+	if got, err := NonInferior(0, huge, 0, huge, 1e-9, 0.05); !got || err != nil {
+		t.Errorf("no faults in 1e15: %v, %v", got, err)
+	}
+	if got, err := NonInferior(0, huge, huge, huge, 0.5, 0.05); got || err != nil {
+		t.Errorf("only faults in 1e15: %v, %v", got, err)
 	}
 }

@@ -201,20 +201,35 @@ for counts, weights in (([500, 520], [1, 1]), ([1000, 90, 110], [8, 1, 1]), ([10
     e = sum(mp.loggamma(100 * w[i] + c) - mp.loggamma(100 * w[i]) - c * mp.log(w[i]) for i, c in enumerate(counts))
     out["seqsrm"].append(dict(counts=counts, weights=weights, loge=e - mp.loggamma(100 + sum(counts)) + mp.loggamma(100)))
 out["events"] = []
-for margin, reverse in ((1, 0), (1.5, 0), (1.5, 1)):
-    ws = list(rng.uniform(0, 1, 50)) + [1e-300, 1 - 1e-16, 0.1]
-    arm = list(rng.integers(0, 2, 50)) + [1, 0, 1]
-    total = mp.mpf(0)
-    for th in (1.2, 1.5, 2, 3, 5, 10, 30, 100):
-        m = mp.mpf(margin)
-        th = m / mp.mpf(th) if reverse else m * mp.mpf(th)
-        e = mp.mpf(1)
-        for w, k in zip(ws, arm):
-            odds = mp.mpf(w) / (1 - mp.mpf(w))
-            q, w0 = th * odds / (1 + th * odds), m * odds / (1 + m * odds)
-            e *= q / w0 if k else (1 - q) / (1 - w0)
-        total += e / 8
-    out["events"].append(dict(margin=margin, reverse=reverse, weights=ws, arm=arm, loge=mp.log(total)))
+for margin, reverse, alpha in ((1, 0, 0), (1.5, 0, 0), (1.5, 1, 0), (1, 0, 0.3), (1.5, 1, 0.3)):
+    if not alpha:
+        ws = list(rng.uniform(0, 1, 50)) + [1e-300, 1 - 1e-16, 0.1]
+        arm = list(rng.integers(0, 2, 50)) + [1, 0, 1]
+    m = mp.mpf(margin)
+    bets = [[mp.mpf(th), mp.mpf(share)] for th, share in ((1.5, 0.15), (2, 0.45), (3, 0.25), (10, 0.08), (100, 0.07))]
+    wealth, crossed = mp.mpf(1), False
+    for w, k in zip(ws, arm):
+        odds = mp.mpf(w) / (1 - mp.mpf(w))
+        w0 = m * odds / (1 + m * odds)
+        after = [[], []]
+        for th, share in bets:
+            th = m / th if reverse else m * th
+            q = th * odds / (1 + th * odds)
+            after[0].append(share * (1 - q) / (1 - w0))
+            after[1].append(share * q / w0)
+        total = sum(share for _, share in bets)
+        gain = [sum(after[0]) / total, sum(after[1]) / total]
+        up = 0 if reverse else 1  # the outcome that speaks against the null
+        p = [1 - w0, w0]
+        if alpha and gain[up] * wealth > 1 / mp.mpf(alpha):
+            gain[up] = 1 / mp.mpf(alpha) / wealth
+            gain[1 - up] = (1 - p[up] * gain[up]) / p[1 - up]
+            crossed = True
+        wealth *= gain[k]
+        for bet, share in zip(bets, after[k]):
+            bet[1] = share
+    assert crossed == bool(alpha), (margin, reverse, alpha)
+    out["events"].append(dict(margin=margin, reverse=reverse, alpha=alpha, weights=ws, arm=arm, loge=mp.log(wealth)))
 out["logbeta"] = [[a, b, mp.log(mp.beta(mp.mpf(a), mp.mpf(b)))] for a, b in ((0.5, 0.5), (0.5, 20), (3, 9), (12, 15), (40.5, 1e6), (1e9, 3e9), (0.5, 1e8), (0.5, 1e12))]
 
 json.dump({k: clean(v) for k, v in out.items()}, __import__("sys").stdout)
