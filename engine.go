@@ -151,7 +151,7 @@ func load(ctx context.Context, c Config, b backend.Backend, m *model.Model) (*En
 	tok := c.Tokenizer
 	if tok == nil {
 		var err error
-		if tok, err = tokenizer.Open(m.Tokenizer); err != nil {
+		if tok, err = tokenizer.OpenConfig(m.Tokenizer, tokenizer.Config{CacheDir: c.CacheDir}); err != nil {
 			return nil, fmt.Errorf("tokenizer: %w", fileError(err))
 		}
 	}

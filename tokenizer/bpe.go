@@ -64,8 +64,11 @@ func newPairTable(merges []mergeRule, symbols int) *pairTable {
 			break
 		}
 	}
-	p.symBit = uint8(max(1, bits.Len(uint(max(symbols, 1)-1))))
-	p.idxBit = 64 - 2*p.symBit
+	lg := max(4, bits.Len(uint(n)))
+	if n > 5<<lg/8 {
+		lg++
+	}
+	p.size(symbols, lg)
 	if bits.Len(uint(n)) > int(p.idxBit) || p.symBit >= 32 {
 		p.wide = make(map[uint64]uint32, n)
 		for i, e := range merges {
@@ -74,12 +77,7 @@ func newPairTable(merges []mergeRule, symbols int) *pairTable {
 		}
 		return p
 	}
-	lg := max(4, bits.Len(uint(n)))
-	if n > 5<<lg/8 {
-		lg++
-	}
-	p.slots, p.shift = make([]uint64, 1<<lg), uint8(64-lg)
-	p.filter, p.fshift = make([]uint64, 1<<(lg-3)), uint8(64-lg-3)
+	p.slots, p.filter = make([]uint64, 1<<lg), make([]uint64, 1<<(lg-3))
 	mask := uint64(len(p.slots) - 1)
 	for i, e := range merges {
 		p.out[i] = e.out
@@ -93,6 +91,13 @@ func newPairTable(merges []mergeRule, symbols int) *pairTable {
 		p.slots[s] = key | uint64(i+1)
 	}
 	return p
+}
+
+// size sets what follows from the number of symbols and the logarithm of the number of slots.
+func (p *pairTable) size(symbols, lg int) {
+	p.symBit = uint8(max(1, bits.Len(uint(max(symbols, 1)-1))))
+	p.idxBit = 64 - 2*p.symBit
+	p.shift, p.fshift = uint8(64-lg), uint8(64-lg-3)
 }
 
 // find gives the handle of the merge of a and b, or noRank.
@@ -153,9 +158,12 @@ type merger struct {
 	treeRanks bool   // priorities fit the keys of tree
 }
 
-func newMerger(m *bpeModel) *merger {
-	g := &merger{pairs: newPairTable(m.merges, m.symbols), byteID: m.byteID}
-	g.treeRanks = len(m.merges) < 1<<treeRankBits-1
+func newMerger(m *bpeModel) *merger { return mergerOf(m, newPairTable(m.merges, m.symbols)) }
+
+// mergerOf is newMerger where the table of merges is there.
+func mergerOf(m *bpeModel, pairs *pairTable) *merger {
+	g := &merger{pairs: pairs, byteID: m.byteID}
+	g.treeRanks = len(pairs.out) < 1<<treeRankBits-1
 	if m.ignoreMerges {
 		g.whole = m.vocab
 	}
@@ -166,18 +174,14 @@ func newMerger(m *bpeModel) *merger {
 	for i := range g.first {
 		g.first[i] = noRank
 	}
-	byteOf := make(map[uint32][]int, 256) // a symbol may stand for several bytes in a made-up file
-	for b, id := range m.byteID {
-		if id == noID {
+	for x, a := range m.byteID {
+		if a == noID {
 			g.drops = true
 			continue
 		}
-		byteOf[id] = append(byteOf[id], b)
-	}
-	for _, e := range m.merges {
-		for _, x := range byteOf[e.a] {
-			for _, y := range byteOf[e.b] {
-				g.first[x<<8|y] = g.pairs.rank(e.a, e.b)
+		for y, b := range m.byteID {
+			if b != noID {
+				g.first[x<<8|y] = g.pairs.rank(a, b)
 			}
 		}
 	}

@@ -39,8 +39,32 @@ const (
 	maxStretch         = 1 << 30 // places in a text are 32 bits wide
 )
 
+// fastTables is what a fast derives from the vocabulary and the merges.
+type fastTables struct {
+	adj   *adjacency   // byte level; nil where pieces cannot be cut
+	chars *wideChars   // byte level; may be nil
+	units *unitScanner // SentencePiece kind
+}
+
+// newFastTables gives nil for models that no scanner covers.
+func newFastTables(m *bpeModel, mg *merger) *fastTables {
+	if m.byteLevel {
+		adj := byteAdjacency(m, mg)
+		return &fastTables{adj: adj, chars: newWideChars(m, mg, adj)}
+	}
+	if u := newUnitScanner(m); u != nil {
+		return &fastTables{units: u}
+	}
+	return nil
+}
+
 // newFast gives nil for pipelines that no scanner covers.
 func newFast(m *bpeModel, mg *merger, spec fastSpec, cfg Config) *fast {
+	return fastOf(m, mg, spec, cfg, nil)
+}
+
+// fastOf is newFast where the tables may be there.
+func fastOf(m *bpeModel, mg *merger, spec fastSpec, cfg Config, tables *fastTables) *fast {
 	f := &fast{m: m, mg: mg, nfc: spec.nfc, threads: cfg.Threads, minParallel: cfg.MinParallelBytes, partMin: partMin, cacheBytes: cfg.CacheBytes}
 	if f.threads <= 0 {
 		f.threads = runtime.GOMAXPROCS(0)
@@ -51,21 +75,18 @@ func newFast(m *bpeModel, mg *merger, spec fastSpec, cfg Config) *fast {
 	if f.cacheBytes == 0 {
 		f.cacheBytes = defaultCache
 	}
+	kind, ok := scanKindOf(spec.patterns)
+	if m.byteLevel != ok || !m.byteLevel && (len(spec.patterns) > 0 || spec.nfc || m.ignoreMerges) {
+		return nil
+	}
+	if tables == nil {
+		if tables = newFastTables(m, mg); tables == nil {
+			return nil
+		}
+	}
+	f.chars, f.units = tables.chars, tables.units
 	if m.byteLevel {
-		kind, ok := scanKindOf(spec.patterns)
-		if !ok {
-			return nil
-		}
-		adj := byteAdjacency(m, mg)
-		f.scan = newBlockScanner(kind, adj)
-		f.chars = newWideChars(m, mg, adj)
-	} else {
-		if len(spec.patterns) > 0 || spec.nfc || m.ignoreMerges {
-			return nil
-		}
-		if f.units = newUnitScanner(m); f.units == nil {
-			return nil
-		}
+		f.scan = newBlockScanner(kind, tables.adj)
 	}
 	f.idle = make([]atomic.Pointer[worker], max(f.threads, 1))
 	return f

@@ -7,8 +7,9 @@ type fastPath struct {
 	normalize bool // the section is normalised before (tokens are looked for in the normalised text)
 }
 
-// newFastPath recognises pipelines of byte-level BPE, and of SentencePiece's BPE with byte fallback; nil for all others.
-func (t *Tokenizer) newFastPath() *fastPath {
+// newFastPath recognises pipelines of byte-level BPE, and of SentencePiece's BPE with byte fallback; nil for all others. tables may be
+// nil.
+func (t *Tokenizer) newFastPath(tables *fastTables) *fastPath {
 	b := t.bpe
 	if b == nil || b.prefix != "" || b.suffix != "" || b.user != nil || len(b.pseudo) > 0 || t.position {
 		return nil
@@ -36,7 +37,7 @@ func (t *Tokenizer) newFastPath() *fastPath {
 	if !ok {
 		return nil
 	}
-	if p.fast = newFast(b.bpeModel, t.model.(*hfBPE).engine, spec, t.cfg); p.fast == nil {
+	if p.fast = fastOf(b.bpeModel, t.model.(*hfBPE).engine, spec, t.cfg, tables); p.fast == nil {
 		return nil
 	}
 	return p

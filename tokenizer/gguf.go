@@ -195,13 +195,13 @@ func (g *ggufVocab) llama(t *Tokenizer) error {
 		k := g.kind(int(id))
 		return k == ggufControl || k == ggufUnknown || k == ggufByte
 	}
-	t.norm = normReplace{re: literalRegex(" "), text: " ", content: "▁"}
+	norm := `{"type":"Replace","pattern":{"String":" "},"content":"▁"}`
 	steps := `{"type":"Replace","pattern":{"String":"▁"},"content":" "},{"type":"ByteFallback"},{"type":"Fuse"}`
 	if prefix {
-		t.norm = normSequence{normPrepend{"▁"}, t.norm}
+		norm = `{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},` + norm + `]}`
 		steps += `,{"type":"Strip","content":" ","start":1,"stop":0}`
 	}
-	if t.dec, err = buildDecoder(json.RawMessage(`{"type":"Sequence","decoders":[` + steps + `]}`)); err != nil {
+	if err := t.stage(stages{norm: json.RawMessage(norm), dec: json.RawMessage(`{"type":"Sequence","decoders":[` + steps + `]}`)}); err != nil {
 		return err
 	}
 	b := &bpeText{bpeModel: &bpeModel{vocab: v, unk: unk, fuseUnk: true, byteFallback: true}}

@@ -1,6 +1,7 @@
 package tokenizer
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -26,19 +27,13 @@ func (g *ggufVocab) t5(t *Tokenizer) error {
 			charsmap = append(charsmap, byte(n))
 		}
 	}
+	var norm json.RawMessage
 	if len(charsmap) > 0 {
-		n, err := parseCharsmap(charsmap)
-		if err != nil {
-			return err
-		}
-		t.norm = n
+		norm = fmt.Appendf(nil, `{"type":"Precompiled","precompiled_charsmap":"%s"}`, base64.StdEncoding.EncodeToString(charsmap))
 	}
-	var err error
-	if t.pre, err = buildPreTokenizer(json.RawMessage(`{"type":"Sequence","pretokenizers":[{"type":"WhitespaceSplit"},` +
-		`{"type":"Metaspace","replacement":"▁","prepend_scheme":"always"}]}`)); err != nil {
-		return err
-	}
-	if t.dec, err = buildDecoder(json.RawMessage(`{"type":"Metaspace","replacement":"▁","prepend_scheme":"always"}`)); err != nil {
+	const space = `{"type":"Metaspace","replacement":"▁","prepend_scheme":"always"}`
+	if err := t.stage(stages{norm, json.RawMessage(`{"type":"Sequence","pretokenizers":[{"type":"WhitespaceSplit"},` + space + `]}`),
+		json.RawMessage(space)}); err != nil {
 		return err
 	}
 	v, err := g.pieces(false, nil)
@@ -88,11 +83,8 @@ func (g *ggufVocab) bert(t *Tokenizer) error {
 	if err := t.loadWords("WordPiece", v, &modelJSON{UnkToken: &unk}); err != nil {
 		return err
 	}
-	t.norm = normBert{true, true, lower, lower}
-	if t.pre, err = buildPreTokenizer(json.RawMessage(`{"type":"BertPreTokenizer"}`)); err != nil {
-		return err
-	}
-	if t.dec, err = buildDecoder(json.RawMessage(`{"type":"WordPiece"}`)); err != nil {
+	if err := t.stage(stages{fmt.Appendf(nil, `{"type":"BertNormalizer","lowercase":%v}`, lower),
+		json.RawMessage(`{"type":"BertPreTokenizer"}`), json.RawMessage(`{"type":"WordPiece"}`)}); err != nil {
 		return err
 	}
 	g.added(t)

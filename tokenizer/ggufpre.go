@@ -83,31 +83,23 @@ var ggufPre = func() map[string]*preType {
 
 // install sets the normalizer, pre-tokenizer and decoder.
 func (p *preType) install(t *Tokenizer) error {
-	seq := preSequence{}
+	type object = map[string]any
+	var seq []object
 	for _, pat := range p.splits {
-		raw := json.RawMessage(`{"type":"Digits","individual_digits":true}`)
-		if pat != "digits1" {
-			b, err := json.Marshal(map[string]any{"type": "Split", "pattern": map[string]string{"Regex": pat}, "behavior": "Isolated",
-				"invert": false})
-			if err != nil {
-				return fmt.Errorf("%w: %v", ErrFormat, err)
-			}
-			raw = b
+		if pat == "digits1" {
+			seq = append(seq, object{"type": "Digits", "individual_digits": true})
+			continue
 		}
-		s, err := buildPreTokenizer(raw)
-		if err != nil {
-			return err
-		}
-		seq = append(seq, s)
+		seq = append(seq, object{"type": "Split", "pattern": object{"Regex": pat}, "behavior": "Isolated", "invert": false})
 	}
-	b, err := buildPreTokenizer(json.RawMessage(fmt.Sprintf(`{"type":"ByteLevel","add_prefix_space":false,"use_regex":%v}`, p.gpt2)))
+	seq = append(seq, object{"type": "ByteLevel", "add_prefix_space": false, "use_regex": p.gpt2})
+	pre, err := json.Marshal(object{"type": "Sequence", "pretokenizers": seq})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %v", ErrFormat, err)
 	}
-	t.pre = append(seq, b)
+	s := stages{pre: pre, dec: json.RawMessage(`{"type":"ByteLevel"}`)}
 	if p.nfc {
-		t.norm = normForm{compose: true}
+		s.norm = json.RawMessage(`{"type":"NFC"}`)
 	}
-	t.dec, err = buildDecoder(json.RawMessage(`{"type":"ByteLevel"}`))
-	return err
+	return t.stage(s)
 }

@@ -52,14 +52,8 @@ func parseJSON(data []byte, cfg Config) (*Tokenizer, error) {
 		return nil, fmt.Errorf("%w: no object \"model\"", ErrFormat)
 	}
 	t := newTokenizer(cfg)
-	if t.norm, err = buildNormalizer(parts["normalizer"]); err != nil {
-		return nil, fmt.Errorf("normalizer: %w", err)
-	}
-	if t.pre, err = buildPreTokenizer(parts["pre_tokenizer"]); err != nil {
-		return nil, fmt.Errorf("pre_tokenizer: %w", err)
-	}
-	if t.dec, err = buildDecoder(parts["decoder"]); err != nil {
-		return nil, fmt.Errorf("decoder: %w", err)
+	if err := t.stage(stages{parts["normalizer"], parts["pre_tokenizer"], parts["decoder"]}); err != nil {
+		return nil, err
 	}
 	if t.post, err = buildPost(parts["post_processor"]); err != nil {
 		return nil, fmt.Errorf("post_processor: %w", err)

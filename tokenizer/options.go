@@ -5,6 +5,11 @@ type Config struct {
 	Threads          int   // goroutines for one long text or a batch; 0 = GOMAXPROCS
 	CacheBytes       int64 // bound of the cache of each thread; 0 = 32 MiB, below 0 = no cache
 	MinParallelBytes int   // texts shorter than this are encoded by one thread; 0 = 64 KiB
+
+	// CacheDir is where Open keeps compiled tokenizers, which load ten times faster; "" keeps none. It is made if need be. What is
+	// compiled belongs to the contents of the files that it comes from; a directory that cannot be used is no error. Compiled are
+	// tokenizer.json, GGUF and .tiktoken files. A compiled tokenizer stays mapped as long as the process lives.
+	CacheDir string
 }
 
 // SpecialMode says what becomes of special tokens that are spelled in a text.

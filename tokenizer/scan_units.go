@@ -11,10 +11,38 @@ import (
 // stands for U+2581. Immutable.
 type unitScanner struct {
 	m      *bpeModel
-	chars  map[rune]uint32 // ids of single characters
-	ascii  [128]uint32     // the same, noID where there is none
-	joined [1 << 15]uint8  // ASCII x, y: at y<<8|x 1 where a token holds x directly before y
-	pairs  []uint64        // the same for all pairs, hashed: it may err towards "side by side"
+	chars  runeTable      // ids of single characters
+	ascii  [128]uint32    // the same, noID where there is none
+	joined [1 << 15]uint8 // ASCII x, y: at y<<8|x 1 where a token holds x directly before y
+	pairs  []uint64       // the same for all pairs, hashed: it may err towards "side by side"
+}
+
+// runeTable maps code points to ids in two steps.
+type runeTable struct {
+	page []uint16 // of 256 code points: where its ids are, 0 for none
+	ids  []uint32
+}
+
+const runePages = 0x110000 >> 8
+
+func newRuneTable() runeTable {
+	t := runeTable{make([]uint16, runePages), make([]uint32, 256)}
+	for i := range t.ids {
+		t.ids[i] = noID
+	}
+	return t
+}
+
+// get gives noID where nothing was set.
+func (t *runeTable) get(r rune) uint32 { return t.ids[int(t.page[r>>8])<<8|int(r&255)] }
+
+func (t *runeTable) set(r rune, id uint32) {
+	p := &t.page[r>>8]
+	if *p == 0 {
+		*p = uint16(len(t.ids) >> 8)
+		t.ids = append(t.ids, t.ids[:256]...)
+	}
+	t.ids[int(*p)<<8|int(r&255)] = id
 }
 
 const unitLog = 22
@@ -36,7 +64,7 @@ func newUnitScanner(m *bpeModel) *unitScanner {
 		}
 		isByte[id] = true
 	}
-	u := &unitScanner{m: m, chars: map[rune]uint32{}, pairs: make([]uint64, 1<<(unitLog-6))}
+	u := &unitScanner{m: m, chars: newRuneTable(), pairs: make([]uint64, 1<<(unitLog-6))}
 	for i := range u.ascii {
 		u.ascii[i] = noID
 	}
@@ -57,7 +85,7 @@ func newUnitScanner(m *bpeModel) *unitScanner {
 		case r < 128:
 			u.ascii[r] = id
 		default:
-			u.chars[r] = id
+			u.chars.set(r, id)
 		}
 	}
 	if u.ascii[' '] == noID {
@@ -215,7 +243,7 @@ func (u *unitScanner) encode(dst []uint32, b []byte, g *merger) []uint32 {
 			continue
 		}
 		r, n := utf8.DecodeRune(b[i:])
-		if id, ok := u.chars[r]; ok && !(r == utf8.RuneError && n == 1) {
+		if id := u.chars.get(r); id != noID && !(r == utf8.RuneError && n == 1) {
 			syms = append(syms, id)
 		} else {
 			for _, c := range b[i : i+n] {

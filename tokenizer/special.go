@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // specialIDs are the tokens that a model's loop needs to know.
@@ -54,40 +55,104 @@ func (t *Tokenizer) EOS() (uint32, bool) { return t.special.eos, t.special.eos !
 // EndIDs are all tokens that end an answer: end of text, of a turn and of a message. The caller must not change them.
 func (t *Tokenizer) EndIDs() []uint32 { return t.special.ends }
 
-// readSiblings reads what Hugging Face keeps beside a tokenizer.json: begin and end tokens and the chat template.
-func (t *Tokenizer) readSiblings(dir string) error {
-	read := func(name string, v any) error {
+// siblings are the files beside a tokenizer.json; nil is one that is not there.
+type siblings struct {
+	config, generation, chat, jinja []byte
+	more                            []namedSource // additional_chat_templates
+}
+
+type namedSource struct {
+	name string
+	text []byte
+}
+
+func readSiblings(dir string) (*siblings, error) {
+	read := func(name string) ([]byte, error) {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+			return nil, nil
 		}
-		if err == nil {
-			if err = json.Unmarshal(b, v); err != nil {
-				err = fmt.Errorf("%w: %v", ErrFormat, err)
-			}
+		return b, err
+	}
+	s := &siblings{}
+	var err error
+	for _, f := range []struct {
+		name string
+		to   *[]byte
+	}{{"tokenizer_config.json", &s.config}, {"generation_config.json", &s.generation}, {"chat_template.json", &s.chat},
+		{"chat_template.jinja", &s.jinja}} {
+		if *f.to, err = read(f.name); err != nil {
+			return nil, err
 		}
+	}
+	const folder = "additional_chat_templates"
+	more, err := os.ReadDir(filepath.Join(dir, folder))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, e := range more {
+		name, ok := strings.CutSuffix(e.Name(), ".jinja")
+		if !ok {
+			continue
+		}
+		b, err := read(filepath.Join(folder, e.Name()))
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return nil, err
 		}
-		return nil
+		s.more = append(s.more, namedSource{name, b})
 	}
-	var c struct {
-		BOS tokenName `json:"bos_token"`
-		EOS tokenName `json:"eos_token"`
+	return s, nil
+}
+
+// parts are the contents in an order, each behind its name.
+func (s *siblings) parts() [][]byte {
+	var out [][]byte
+	add := func(name string, b []byte) {
+		if b != nil {
+			out = append(out, []byte(name), b)
+		}
 	}
-	if err := read("tokenizer_config.json", &c); err != nil {
-		return err
+	add("tokenizer_config.json", s.config)
+	add("generation_config.json", s.generation)
+	add("chat_template.json", s.chat)
+	add("chat_template.jinja", s.jinja)
+	for _, m := range s.more {
+		add("+"+m.name, m.text)
+	}
+	return out
+}
+
+// takeSiblings reads begin and end tokens and the chat template.
+func (t *Tokenizer) takeSiblings(s *siblings) error {
+	config := map[string]json.RawMessage{}
+	if s.config != nil {
+		if err := json.Unmarshal(s.config, &config); err != nil {
+			return fmt.Errorf("%w: tokenizer_config.json: %w", ErrFormat, err)
+		}
 	}
 	var g struct {
 		EOS json.RawMessage `json:"eos_token_id"`
 	}
-	if err := read("generation_config.json", &g); err != nil {
-		return err
+	if s.generation != nil {
+		if err := json.Unmarshal(s.generation, &g); err != nil {
+			return fmt.Errorf("%w: generation_config.json: %w", ErrFormat, err)
+		}
 	}
-	if id, ok := t.TokenID(string(c.BOS)); ok && c.BOS != "" {
+	var bos, eos tokenName
+	for _, f := range []struct {
+		name string
+		to   *tokenName
+	}{{"bos_token", &bos}, {"eos_token", &eos}} {
+		if raw := config[f.name]; raw != nil {
+			if err := json.Unmarshal(raw, f.to); err != nil {
+				return fmt.Errorf("%w: tokenizer_config.json: %s: %w", ErrFormat, f.name, err)
+			}
+		}
+	}
+	if id, ok := t.TokenID(string(bos)); ok && bos != "" {
 		t.special.bos = id
 	}
-	if id, ok := t.TokenID(string(c.EOS)); ok && c.EOS != "" {
+	if id, ok := t.TokenID(string(eos)); ok && eos != "" {
 		t.setEOS(id)
 	}
 	var one uint32
@@ -102,7 +167,7 @@ func (t *Tokenizer) readSiblings(dir string) error {
 			t.special.ends = append(t.special.ends, id)
 		}
 	}
-	sources, err := dirTemplates(dir)
+	sources, err := s.templates(config)
 	if err != nil {
 		return err
 	}

@@ -2,33 +2,12 @@ package tokenizer
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 )
 
 // specialVars are the special tokens that Hugging Face passes to templates.
 var specialVars = [...]string{"bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"}
-
-// configTemplates reads templates and special tokens from the bytes of a tokenizer_config.json: one template, or a list of
-// named ones.
-func (s *templateSources) configTemplates(config []byte) error {
-	var c map[string]json.RawMessage
-	if err := json.Unmarshal(config, &c); err != nil {
-		return fmt.Errorf("%w: tokenizer_config.json: %w", ErrFormat, err)
-	}
-	s.complete = true
-	for _, name := range specialVars {
-		var tok tokenName
-		if json.Unmarshal(c[name], &tok) == nil && tok != "" {
-			s.setSpecial(name, string(tok))
-		}
-	}
-	return s.templates(c["chat_template"])
-}
 
 func (s *templateSources) templates(raw json.RawMessage) error {
 	if len(raw) == 0 || string(raw) == "null" {
@@ -52,55 +31,38 @@ func (s *templateSources) templates(raw json.RawMessage) error {
 	return nil
 }
 
-// dirTemplates reads the templates in a model's directory. Files of their own stand above tokenizer_config.json.
-func dirTemplates(dir string) (templateSources, error) {
+// templates gives the templates of a model's directory, of which config is the tokenizer_config.json. Files of their own stand above it.
+func (f *siblings) templates(config map[string]json.RawMessage) (templateSources, error) {
 	var s templateSources
-	read := func(name string) ([]byte, error) {
-		b, err := os.ReadFile(filepath.Join(dir, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
+	if f.config != nil {
+		s.complete = true
+		for _, name := range specialVars {
+			var tok tokenName
+			if json.Unmarshal(config[name], &tok) == nil && tok != "" {
+				s.setSpecial(name, string(tok))
+			}
 		}
-		return b, err
+		if err := s.templates(config["chat_template"]); err != nil {
+			return s, err
+		}
 	}
-	b, err := read("tokenizer_config.json")
-	if err == nil && b != nil {
-		err = s.configTemplates(b)
-	}
-	if err != nil {
-		return s, err
-	}
-	if b, err = read("chat_template.json"); err == nil && b != nil && len(s.text) == 0 {
+	if f.chat != nil && len(s.text) == 0 {
 		var c struct {
 			Template json.RawMessage `json:"chat_template"`
 		}
-		if err := json.Unmarshal(b, &c); err != nil {
+		if err := json.Unmarshal(f.chat, &c); err != nil {
 			return s, fmt.Errorf("%w: chat_template.json: %w", ErrFormat, err)
 		}
-		err = s.templates(c.Template)
-	}
-	if err != nil {
-		return s, err
-	}
-	if b, err = read("chat_template.jinja"); err != nil {
-		return s, err
-	} else if b != nil {
-		s.text = nil
-		s.add(defaultTemplate, string(b))
-	}
-	const folder = "additional_chat_templates"
-	more, err := os.ReadDir(filepath.Join(dir, folder))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return s, err
-	}
-	for _, e := range more {
-		name, ok := strings.CutSuffix(e.Name(), ".jinja")
-		if !ok {
-			continue
-		}
-		if b, err = read(filepath.Join(folder, e.Name())); err != nil {
+		if err := s.templates(c.Template); err != nil {
 			return s, err
 		}
-		s.add(name, string(b))
+	}
+	if f.jinja != nil {
+		s.text = nil
+		s.add(defaultTemplate, string(f.jinja))
+	}
+	for _, m := range f.more {
+		s.add(m.name, string(m.text))
 	}
 	return s, nil
 }

@@ -174,6 +174,24 @@ func write(t *testing.T, dir, name, text string) {
 	}
 }
 
+func dirTemplates(dir string) (templateSources, error) {
+	s, err := readSiblings(dir)
+	if err != nil {
+		return templateSources{}, err
+	}
+	t := &Tokenizer{pieces: newVocab(0, false)}
+	if err := t.takeSiblings(s); err != nil {
+		return templateSources{}, err
+	}
+	var config map[string]json.RawMessage
+	if s.config != nil {
+		if err := json.Unmarshal(s.config, &config); err != nil {
+			return templateSources{}, err
+		}
+	}
+	return s.templates(config)
+}
+
 // TestTemplateFiles: where templates and special tokens come from, and which of several is taken.
 func TestTemplateFiles(t *testing.T) {
 	const chat = `[{"role": "user", "content": "c"}]`

@@ -41,8 +41,8 @@ func parseTiktoken(data []byte, cfg Config) (*Tokenizer, error) {
 		return nil, err
 	}
 	n := 0
-	for _, u := range v.used {
-		if u {
+	for _, p := range v.places {
+		if p != 0 {
 			n++
 		}
 	}

@@ -7,10 +7,13 @@ package tokenizer
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/krserve/krserve/internal/gguf"
 )
@@ -21,6 +24,7 @@ type Tokenizer struct {
 	norm normalizer
 	pre  preTokenizer
 	dec  *decoderSpec
+	made *stages // what norm, pre and dec are made of, where it is to be compiled; else nil
 	post *postProcessor
 
 	model    model
@@ -41,6 +45,26 @@ type Tokenizer struct {
 	special  specialIDs
 	template *Template // nil = none
 	stats    counters
+}
+
+// stages are the JSON of a normalizer, a pre-tokenizer and a decoder, as a tokenizer.json has them; nil is none.
+type stages struct{ norm, pre, dec json.RawMessage }
+
+// stage sets the normalizer, the pre-tokenizer and the decoder.
+func (t *Tokenizer) stage(s stages) (err error) {
+	if t.norm, err = buildNormalizer(s.norm); err != nil {
+		return fmt.Errorf("normalizer: %w", err)
+	}
+	if t.pre, err = buildPreTokenizer(s.pre); err != nil {
+		return fmt.Errorf("pre_tokenizer: %w", err)
+	}
+	if t.dec, err = buildDecoder(s.dec); err != nil {
+		return fmt.Errorf("decoder: %w", err)
+	}
+	if t.cfg.CacheDir != "" {
+		t.made = &stages{slices.Clone(s.norm), slices.Clone(s.pre), slices.Clone(s.dec)}
+	}
+	return nil
 }
 
 // pieceTable looks pieces of the model up as its file spells them.
@@ -66,21 +90,36 @@ func OpenConfig(path string, cfg Config) (*Tokenizer, error) {
 }
 
 func openFile(path string, cfg Config) (*Tokenizer, error) {
+	src, err := openSource(path, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer src.close()
+	if t := src.compiled(); t != nil {
+		return t, nil
+	}
 	if isGGUF(path) { // mapped: only the vocabulary is read
 		f, err := gguf.Open(path)
 		if err != nil {
 			return nil, err
 		}
 		defer f.Close()
-		return fromGGUF(f, cfg)
+		t, err := fromGGUF(f, cfg)
+		if err == nil {
+			src.keep(t, f.Header())
+		}
+		return t, err
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	t, err := ParseConfig(data, cfg)
-	if err == nil && filepath.Base(path) == "tokenizer.json" {
-		err = t.readSiblings(filepath.Dir(path))
+	if err == nil && src.side != nil {
+		err = t.takeSiblings(src.side)
+	}
+	if err == nil {
+		src.keep(t, data)
 	}
 	return t, err
 }
@@ -167,21 +206,21 @@ func (t *Tokenizer) lastByteLevel() *preByteLevel {
 }
 
 // setBPE installs a BPE model; raw says that it works on raw bytes instead of the alphabet.
-func (t *Tokenizer) setBPE(m *bpeText, raw bool) {
+func (t *Tokenizer) setBPE(m *bpeText, raw bool) { t.setMerger(m, newMerger(m.bpeModel), raw) }
+
+func (t *Tokenizer) setMerger(m *bpeText, engine *merger, raw bool) {
 	t.bpe, t.pieces, t.raw = m, m.vocab, raw
 	if b := t.lastByteLevel(); b != nil {
 		b.raw = raw
 	}
-	t.model = &hfBPE{bpeText: m, engine: newMerger(m.bpeModel)}
+	t.model = &hfBPE{bpeText: m, engine: engine}
 }
 
 // finish derives what follows from all parts.
 func (t *Tokenizer) finish() error {
 	var before, after []addedToken
-	t.size = t.pieces.size()
-	for _, a := range t.addedByID {
-		t.size = max(t.size, int(a.id)+1)
-		if a.normalized {
+	for _, id := range slices.Sorted(maps.Keys(t.addedByID)) {
+		if a := t.addedByID[id]; a.normalized {
 			after = append(after, a)
 		} else {
 			before = append(before, a)
@@ -189,10 +228,19 @@ func (t *Tokenizer) finish() error {
 	}
 	t.before = newAddedMatcher(before, func(a *addedToken) string { return a.content })
 	t.after = newAddedMatcher(after, func(a *addedToken) string { return a.text })
-	t.position = t.needsPosition()
-	t.fast = t.newFastPath()
+	t.settle()
+	t.fast = t.newFastPath(nil)
 	t.findSpecials()
 	return nil
+}
+
+// settle derives what takes no time to derive.
+func (t *Tokenizer) settle() {
+	t.size = t.pieces.size()
+	for id := range t.addedByID {
+		t.size = max(t.size, int(id)+1)
+	}
+	t.position = t.needsPosition()
 }
 
 // Size is one more than the largest id.

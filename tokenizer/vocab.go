@@ -10,12 +10,14 @@ import (
 // maxVocab bounds ids; the largest vocabularies in use are near 2^18.
 const maxVocab = 1 << 24
 
+// placeUsed marks an id in use, of an empty or a literal piece as well.
+const placeUsed = 1 << 63
+
 // vocab maps ids to bytes and back. In a byte-level model the pieces are raw bytes, the alphabet undone; a piece that the alphabet does
 // not spell cannot be reached by text, and is kept beside in literal.
 type vocab struct {
 	arena   []byte
-	places  []uint64 // id -> start in arena << 16 | length; 0 with used unset is a hole
-	used    []bool
+	places  []uint64 // id -> placeUsed | start in arena << 16 | length; 0 is a hole
 	slots   []uint64 // hash's upper 32 bits, id+1
 	shift   uint
 	count   int
@@ -28,7 +30,7 @@ func newVocab(sizeHint int, raw bool) *vocab {
 	sizeHint = min(max(sizeHint, 16), maxVocab)
 	n := bits.Len(uint(sizeHint*2 - 1))
 	return &vocab{raw: raw, slots: make([]uint64, 1<<n), shift: uint(64 - n),
-		places: make([]uint64, 0, sizeHint), used: make([]bool, 0, sizeHint)}
+		places: make([]uint64, 0, sizeHint)}
 }
 
 // size is one more than the largest id.
@@ -41,7 +43,7 @@ func (v *vocab) bytes(id uint32) []byte {
 	}
 	p := v.places[id]
 	n := p & 0xffff
-	return v.arena[p>>16:][:n:n]
+	return v.arena[p&^placeUsed>>16:][:n:n]
 }
 
 func fold64(a, b uint64) uint64 {
@@ -82,7 +84,7 @@ func (v *vocab) find(b []byte) (uint32, bool) {
 // grow makes room for ids below n.
 func (v *vocab) grow(n int) {
 	for len(v.places) < n {
-		v.places, v.used = append(v.places, 0), append(v.used, false)
+		v.places = append(v.places, 0)
 	}
 }
 
@@ -96,7 +98,7 @@ func (v *vocab) add(start int, id uint32) error {
 		return fmt.Errorf("vocabulary is larger than 4 GB")
 	}
 	v.grow(int(id) + 1)
-	v.places[id], v.used[id] = uint64(start)<<16|uint64(len(b)), true
+	v.places[id] = placeUsed | uint64(start)<<16 | uint64(len(b))
 	v.index(id)
 	return nil
 }
@@ -163,7 +165,7 @@ func (v *vocab) addLiteral(s string, id uint32) {
 		v.literal, v.litID = map[uint32]string{}, map[string]uint32{}
 	}
 	v.grow(int(id) + 1)
-	v.used[id] = true
+	v.places[id] |= placeUsed
 	v.literal[id] = s
 	v.litID[s] = id
 }
@@ -182,7 +184,7 @@ func (v *vocab) tokenID(s string) (uint32, bool) {
 
 // piece spells an id as the file does.
 func (v *vocab) piece(id uint32) (string, bool) {
-	if int(id) >= len(v.used) || !v.used[id] {
+	if int(id) >= len(v.places) || v.places[id] == 0 {
 		return "", false
 	}
 	if s, ok := v.literal[id]; ok {

@@ -44,8 +44,9 @@ func benchTokenizer(c *call) error {
 	threads := c.flags.Int("threads", 1, "threads")
 	limit := c.flags.Int("bytes", 0, "how much of the file; 0 is all of it")
 	buffer := c.flags.Bool("buffer", false, "the first encoding, too, is written into a slice that is there")
+	cache := c.flags.String("cache", "", "directory of compiled tokenizers; empty loads from the source")
 	asJSON := c.flags.Bool("json", false, "print one JSON object")
-	if err := c.parseOnly("bench tokenizer -tokenizer PATH -file F [-threads 1] [-bytes N] [-buffer] [-json]"); err != nil {
+	if err := c.parseOnly("bench tokenizer -tokenizer PATH -file F [-threads 1] [-bytes N] [-buffer] [-cache DIR] [-json]"); err != nil {
 		return err
 	}
 	switch {
@@ -71,7 +72,7 @@ func benchTokenizer(c *call) error {
 	}
 	out := tokenizerBench{Bytes: len(text), Threads: *threads, Name: *path}
 	start := time.Now()
-	t, err := tokenizer.OpenConfig(*path, tokenizer.Config{Threads: *threads})
+	t, err := tokenizer.OpenConfig(*path, tokenizer.Config{Threads: *threads, CacheDir: *cache})
 	if err != nil {
 		return err
 	}

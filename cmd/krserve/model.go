@@ -41,7 +41,7 @@ func (m *modelOptions) open(ctx context.Context, c *call, edit ...func(*krserve.
 	hub.Progress = bar.update
 	config := krserve.Config{
 		Model: m.model, Backend: m.backend, Kernel: m.kernel, Threads: m.threads, ContextTokens: m.context,
-		KVBytes: m.kvBytes, KVType: m.kvType, ActivationBits: m.actBits, Fetch: !hub.Offline, Hub: hub,
+		KVBytes: m.kvBytes, KVType: m.kvType, ActivationBits: m.actBits, Fetch: !hub.Offline, Hub: hub, CacheDir: cacheDir(),
 	}
 	for _, f := range edit {
 		f(&config)
@@ -49,7 +49,16 @@ func (m *modelOptions) open(ctx context.Context, c *call, edit ...func(*krserve.
 	return krserve.Open(ctx, config)
 }
 
-// hubFromEnv reads the variables of Hugging Face's own client. It is the one place that reads the environment.
+// cacheDir is the user's cache directory for this program; "", which keeps nothing, where the system has none.
+func cacheDir() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "krserve")
+}
+
+// hubFromEnv reads the variables of Hugging Face's own client. It and cacheDir are what reads the environment.
 func hubFromEnv() krserve.Hub {
 	hub := krserve.Hub{
 		Endpoint: strings.TrimRight(os.Getenv("HF_ENDPOINT"), "/"),

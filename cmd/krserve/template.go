@@ -24,7 +24,7 @@ func runTemplate(_ context.Context, c *call) error {
 	}
 	r := &templater{compiled: map[templateKey]*tokenizer.Template{}}
 	if *path != "" {
-		t, err := tokenizer.Open(*path)
+		t, err := tokenizer.OpenConfig(*path, tokenizer.Config{CacheDir: cacheDir()})
 		if err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ func runTokenize(_ context.Context, c *call) error {
 	case *special && *decode:
 		return usage("-special and -decode exclude each other")
 	}
-	t, err := tokenizer.Open(*path)
+	t, err := tokenizer.OpenConfig(*path, tokenizer.Config{CacheDir: cacheDir()})
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,7 @@ type File struct {
 	byKey     map[string]int
 	tensors   []Tensor
 	byName    map[string]int
+	header    []byte
 
 	mu   sync.Mutex
 	maps []*mem.Mapping
@@ -111,6 +112,10 @@ func (f *File) Version() int { return int(f.version) }
 
 // Alignment returns general.alignment in bytes.
 func (f *File) Alignment() int { return f.alignment }
+
+// Header returns the bytes of the file up to the end of its metadata and its list of tensors: what the rest is read by.
+// It is nil for a split model. The bytes must not be used after Close.
+func (f *File) Header() []byte { return f.header }
 
 // Keys iterates over the metadata in the file's order.
 func (f *File) Keys() iter.Seq2[string, Value] {

@@ -191,6 +191,7 @@ func (r *reader) file() (*File, error) {
 			return nil, err
 		}
 	}
+	f.header = r.data[:r.off:r.off]
 	return f, f.place(r)
 }
 

@@ -60,6 +60,7 @@ func openShards(given *File, path string, n int) (*File, error) {
 		}
 	}
 	first := all[0]
+	first.header = nil
 	for _, f := range all[1:] {
 		for _, t := range f.tensors {
 			if _, dup := first.byName[t.Name]; dup {
