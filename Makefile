@@ -10,7 +10,7 @@ OUT       ?= dist
 ARM_EXEC   = qemu-aarch64-static -cpu max -L /usr/aarch64-linux-gnu
 CROSS      = darwin/arm64 linux/arm64 windows/amd64
 
-.PHONY: help test check testdata test-go test-race test-purego test-arm64 test-blas test-c race fuzz cross libkrserve clean bench-peers bench-multi-turn operating-characteristics tokenizer-soak serve-soak pool-soak
+.PHONY: help test check testdata test-go test-race test-purego test-arm64 test-blas test-c race fuzz cross libkrserve clean bench-peers bench-multi-turn bench-prefix bench-invariance operating-characteristics tokenizer-soak serve-soak pool-soak
 
 help:
 	@grep -E '^# make ' Makefile | cut -c3-
@@ -119,9 +119,26 @@ serve-soak: testdata
 	{ git log -1 --format="commit %h"; lscpu | grep -m1 "Model name"; echo "$$(nproc) cores, $$(date -u +%F)"; } > $(SERVE_SOAK_LOG)
 	$(GO) test -count=1 -timeout 0 -run TestServeSoak -v . -soak $(SERVE_SOAK) -soakmodel .testdata/smollm2.gguf -soakredis | tee -a $(SERVE_SOAK_LOG)
 
+# make bench-prefix      a long prompt cold, its next turn, and again after a restart with a file; forks and matches of the pool
+PREFIX_OUT ?= bench/results/prefix-$(shell date -u +%F)
+bench-prefix: testdata
+	$(GO) build -o bin/krserve ./cmd/krserve
+	$(GO) test -c -o bin/kvcache.test ./kvcache
+	@mkdir -p $(dir $(PREFIX_OUT))
+	python3 bench/prefix.py -krserve bin/krserve -pool bin/kvcache.test -model .testdata/smollm2.gguf -out $(PREFIX_OUT)
+
+# make bench-invariance  what the fixed order of sums costs, against builds that are free to choose theirs
+INVARIANCE_OUT ?= bench/results/invariance-$(shell date -u +%F)
+bench-invariance: testdata
+	$(GO) build -o bin/krserve ./cmd/krserve
+	for seg in 2112 1048576; do CGO_CFLAGS="-O2 -g -DKR_SEG=$$seg" $(GO) build -o bin/krserve-$$seg ./cmd/krserve || exit 1; done
+	$(GO) build -tags openblas -o bin/krserve-openblas ./cmd/krserve
+	@mkdir -p $(dir $(INVARIANCE_OUT))
+	python3 bench/invariance.py -bin bin/krserve -model .testdata/smollm2.gguf -out $(INVARIANCE_OUT)
+
 # make pool-soak         the pool against its model: 10,000 random operations of each of 1,000 seeds, under the race detector
 POOL_SOAK_LOG ?= bench/results/pool-soak-$(shell date -u +%F).txt
 pool-soak:
 	@mkdir -p $(dir $(POOL_SOAK_LOG))
-	{ date -u +%F; lscpu 2>/dev/null | grep 'Model name' || uname -m; $(GO) version; } > $(POOL_SOAK_LOG)
+	{ git log -1 --format="commit %h"; date -u +%F; lscpu 2>/dev/null | grep 'Model name' || uname -m; $(GO) version; } > $(POOL_SOAK_LOG)
 	$(GO) test -race -count=1 -timeout 0 -run TestModelSoak -v ./kvcache -pool-seeds 1000 | tee -a $(POOL_SOAK_LOG)

@@ -22,13 +22,7 @@ type soakRedis struct {
 	cmd    *exec.Cmd // nil while it is dead
 }
 
-// quiet drops what the client would print about a dead server.
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
-
 func newSoakRedis(t *testing.T) *soakRedis {
-	redis.SetLogger(quiet{})
 	dir, err := os.MkdirTemp("", "kv") // t.TempDir is too long for a socket's name
 	if err != nil {
 		t.Fatal(err)

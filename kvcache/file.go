@@ -261,14 +261,14 @@ func (t *file) read(key Key, rec []byte, since int64) (ok, damaged bool) {
 // errNoRegion says that readers use all regions; the record is not written.
 var errNoRegion = errors.New("kvcache: all regions of the file are being read")
 
-// write appends a sealed record. Only one goroutine writes.
+// write appends a sealed record, unless there is one of its key that is as recent. Only one goroutine writes.
 func (t *file) write(rec []byte) error {
 	h, ok := parseHeader(rec)
 	if !ok {
 		return fmt.Errorf("%w: a record without a header", ErrInvalid)
 	}
 	t.mu.Lock()
-	if _, ok := t.index[h.key]; ok || t.lost != nil || t.data == nil {
+	if s, ok := t.index[h.key]; ok && s.written >= h.written || t.lost != nil || t.data == nil {
 		err := t.lost
 		t.mu.Unlock()
 		return err

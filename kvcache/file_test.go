@@ -159,11 +159,10 @@ func TestKillAtAnyByte(t *testing.T) {
 	t.Logf("%d cuts", cuts)
 }
 
-// TestTornFile: a file that ends anywhere, or whose own header was torn while it was made, opens.
-func TestTornFile(t *testing.T) {
-	const length, n = 100, 60
-	dir := t.TempDir()
-	path, again := filepath.Join(dir, "kv"), filepath.Join(dir, "again")
+// fileOf returns the bytes of a file of the first n records.
+func fileOf(t testing.TB, n, length int) []byte {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kv")
 	f := mustOpen(t, path, minFile)
 	for i := range n {
 		if err := f.write(testRecord(i, length)); err != nil {
@@ -175,6 +174,13 @@ func TestTornFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return whole
+}
+
+// TestTornFile: a file that ends anywhere, or whose own header was torn while it was made, opens.
+func TestTornFile(t *testing.T) {
+	const length, n = 100, 60
+	whole, again := fileOf(t, n, length), filepath.Join(t.TempDir(), "again")
 	last := 0
 	for c := 0; c <= filePage+n*256; c += 1 + c%61 {
 		if err := os.WriteFile(again, whole[:c], 0o600); err != nil {
@@ -209,19 +215,7 @@ func TestTornFile(t *testing.T) {
 // TestDamagedFile: no flipped bytes anywhere give another record's bytes.
 func TestDamagedFile(t *testing.T) {
 	const length, n = 100, 60
-	dir := t.TempDir()
-	path, again := filepath.Join(dir, "kv"), filepath.Join(dir, "again")
-	f := mustOpen(t, path, minFile)
-	for i := range n {
-		if err := f.write(testRecord(i, length)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	mustClose(t, f)
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole, again := fileOf(t, n, length), filepath.Join(t.TempDir(), "again")
 	r := rand.New(rand.NewPCG(3, 3))
 	rec := make([]byte, headerBytes+length)
 	for range 300 {

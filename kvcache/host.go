@@ -147,15 +147,24 @@ func (h *host) chill(c *class, at place) {
 	h.used -= int64(c.slot)
 }
 
-// publish makes an entry known under its key, unless another is.
+// publish makes an entry known under its key, unless another that is as recent is. An older one may be past its TTL.
 func (h *host) publish(e *entry, key Key, written int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	e.key, e.written = key, written
-	if h.keep && h.entries[key] == nil {
-		h.entries[key] = e
-		e.listed = true
+	old := h.entries[key]
+	if !h.keep || old != nil && old.written >= written {
+		return
 	}
+	if old != nil {
+		old.listed = false
+		if old.refs == 0 {
+			old.unlink()
+			old.class.warm = append(old.class.warm, old.at)
+		}
+	}
+	h.entries[key] = e
+	e.listed = true
 }
 
 // get returns the record of key with a reference, nil if there is none written at since or later.

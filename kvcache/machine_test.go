@@ -9,8 +9,9 @@ import (
 )
 
 // machine runs random operations on a space and on the plainest model of it. Every sequence is a path in a trie of all
-// that was ever committed; every place of the arena remembers which prefix was written there; and a prefix must be found,
-// to the token, as long as a lease or snapshot holds it, or nothing has been evicted and its TTL has not passed.
+// that was ever committed; every place of the arena remembers which prefix was written there; a prefix must be there, to
+// the token, as long as a lease or snapshot holds it, or nothing has been evicted and its TTL has not passed; nothing is
+// lost that was not counted; and what Acquire finds is exactly the longest of what is there.
 type machine struct {
 	t     *testing.T
 	r     *rand.Rand
@@ -26,6 +27,12 @@ type machine struct {
 	saved map[Key][BlockTokens]uint64
 	ops   map[string]int
 	log   []operation // the last ones
+
+	there   []*trie // what the space held when account last looked, every prefix of it
+	spare   []*trie // there, before
+	counted uint64  // evictions and expiries then
+	looked  int     // how often account has looked
+	cleared int     // gen then
 }
 
 // operation is a line of the log: what was done to the sequence of text, with which number or error.
@@ -52,6 +59,7 @@ type trie struct {
 	hash uint64
 	used time.Time
 	gen  int // machine.gen then
+	seen int // machine.looked when a block last held it
 }
 
 const letters = 3
@@ -222,8 +230,70 @@ func (m *machine) prompt(tenant string) []uint32 {
 	return p
 }
 
-// bounds returns how much of p must be found, to the token where there is room for a copy of the last block, and how
-// much may be.
+// exact returns how much of p the blocks of the tenant's tree hold. It tries every block and relies on no order.
+func (m *machine) exact(tenant string, p []uint32) int {
+	t := m.s.tenants[tenant]
+	if t == nil {
+		return 0
+	}
+	var longest func(kids, p []uint32) int
+	longest = func(kids, p []uint32) (most int) {
+		for _, id := range kids {
+			n := &m.s.nodes[id]
+			if m.ttl > 0 && n.refs == 0 && m.clock.Sub(n.used) > m.ttl {
+				continue
+			}
+			same := common(n.tokens[:n.n], p)
+			if same == BlockTokens {
+				same += longest(n.kids, p[same:])
+			}
+			most = max(most, same)
+		}
+		return most
+	}
+	return longest(t.kids, p)
+}
+
+// account fails when a prefix that the space held at the last call is gone and no eviction, expiry or Clear was counted
+// that can have taken it.
+func (m *machine) account() {
+	m.t.Helper()
+	m.looked++
+	had := m.there
+	m.there, m.spare = m.spare[:0], had
+	var walk func(at *trie, kids []uint32)
+	walk = func(at *trie, kids []uint32) {
+		for _, id := range kids {
+			n, x := &m.s.nodes[id], at
+			for _, token := range n.tokens[:n.n] {
+				if x = x.kids[token]; x == nil {
+					m.fatal("block %d holds what was never committed", id)
+				}
+				if x.seen != m.looked {
+					x.seen = m.looked
+					m.there = append(m.there, x)
+				}
+			}
+			walk(x, n.kids)
+		}
+	}
+	for _, t := range m.s.tenants {
+		walk(m.tree(t.name), t.kids)
+	}
+	lost := 0
+	for _, x := range had {
+		if x.seen != m.looked {
+			lost++
+		}
+	}
+	counted := m.s.stats.Evictions + m.s.stats.Expired
+	if uint64(lost) > BlockTokens*(counted-m.counted) && m.cleared == m.gen {
+		m.fatal("%d tokens are lost, %d evictions and expiries were counted", lost, counted-m.counted)
+	}
+	m.counted, m.cleared = counted, m.gen
+}
+
+// bounds returns how much of p must be there, and how much may be.
 func (m *machine) bounds(tenant string, p []uint32) (least, most int) {
 	known, _ := m.tree(tenant).walk(p)
 	fresh := m.fresh(tenant, p)
@@ -242,18 +312,17 @@ func (m *machine) bounds(tenant string, p []uint32) (least, most int) {
 	return least, most
 }
 
-// check compares the n tokens found of p with the bounds.
-func (m *machine) found(what string, n, least, most int, room bool) {
+// found fails unless n, which was found of exact tokens that were there, is all of them; where there is no room to copy
+// the block in which they end, whole blocks will do. bounds has said how many may be there.
+func (m *machine) found(what string, n, exact, least, most int, room bool) {
 	m.t.Helper()
-	if n > most {
-		m.fatal("%s: found %d tokens of which %d can be there", what, n, most)
+	if exact < least || exact > most {
+		m.fatal("%s: %d tokens are there, want %d to %d", what, exact, least, most)
 	}
-	if !room {
-		least = least / BlockTokens * BlockTokens
+	if n != exact && (room || n != exact/BlockTokens*BlockTokens) {
+		m.fatal("%s: found %d tokens of %d that are there", what, n, exact)
 	}
-	if n < least {
-		m.fatal("%s: found %d tokens of %d that are there", what, n, least)
-	}
+	m.ops["exact to the token"] += min(n%BlockTokens, 1)
 }
 
 func (m *machine) lease(l *Lease, tenant string, text []uint32) *holder {
@@ -280,6 +349,7 @@ func (m *machine) acquire() {
 		want = p[:limit]
 	}
 	least, most := m.bounds(tenant, want)
+	exact := m.exact(tenant, want)
 	var f *Fetch
 	if m.s.tiers != nil {
 		f = m.s.Fetch(tenant, want, 0)
@@ -298,7 +368,7 @@ func (m *machine) acquire() {
 		m.fatal("acquire: %v", err)
 	}
 	m.did("acquire", want, n, nil)
-	m.found("acquire", n, least, most, m.s.Available() > 1 && m.p.o.TenantBytes == 0) // one may be what was to be copied
+	m.found("acquire", n, exact, least, most, m.s.Available() > 1 && m.p.o.TenantBytes == 0) // one may be what was to be copied
 	m.copies(l)
 	h := m.lease(l, tenant, p[:n])
 	if _, to := f.Span(); to > l.Len() {
@@ -403,12 +473,16 @@ func (m *machine) step() {
 		h := &holder{snap: new(Snapshot), tenant: l.tenant}
 		p := m.prompt(h.tenant)
 		least, most := m.bounds(h.tenant, p)
+		exact := m.exact(h.tenant, p)
 		n, err := m.s.Pin(h.snap, h.tenant, p)
 		if err != nil {
 			m.fatal("%v", err)
 		}
 		m.did("pin", p, n, nil)
-		m.found("pin", n, least, most, false)
+		m.found("pin", n, exact, least, most, false)
+		if n%BlockTokens != 0 {
+			m.fatal("pin: %d tokens are no whole blocks", n)
+		}
 		h.text = slices.Clone(p[:n])
 		m.held = append(m.held, h)
 	case op < 73 && snap != nil:

@@ -70,6 +70,9 @@ func runMachine(t *testing.T, seed uint64, steps, every int, ops map[string]int)
 			if i < 100 || i%every == 0 {
 				m.check()
 			}
+			if blocks <= 40 || i < 100 {
+				m.account()
+			}
 		}
 	}
 	var evictions, expired uint64
@@ -121,7 +124,7 @@ var (
 
 // wanted are the kinds of operations that a run must have had.
 var wanted = []string{"acquire", "extend", "fork", "rollback", "release", "full", "snapshot", "pin", "resume", "unpin", "expire", "clear",
-	"spill", "restored", "hand back", "sequences"}
+	"spill", "restored", "hand back", "sequences", "exact to the token"}
 
 // TestModel runs random operations against the model.
 func TestModel(t *testing.T) {

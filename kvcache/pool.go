@@ -36,7 +36,8 @@ type Options struct {
 	Bytes     int64 // budget over all spaces; 0 = none
 	Sequences int   // most leases at a time over all spaces; 0 = no limit
 	// TenantBytes bounds each tenant in each space; 0 = none. Tenants whose quotas fit the space together do not
-	// influence each other: what a request finds depends on its own tenant's requests alone.
+	// influence each other: what a request finds in the space depends on its own tenant's requests alone. In the tiers
+	// below, whose keys differ, the room is shared.
 	TenantBytes int64
 	TTL         time.Duration // an unused prefix is forgotten after this time; 0 = never
 	// NoWait lets an engine fail a request for which there is no block, instead of letting it wait for one.

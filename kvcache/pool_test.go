@@ -3,9 +3,11 @@ package kvcache
 import (
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 func attach(t testing.TB, o Options, so SpaceOptions) (*Pool, *Space) {
@@ -178,43 +180,77 @@ func TestLeasedIsNeverEvicted(t *testing.T) {
 }
 
 // TestForksShare: a hundred sequences with ten forks each cost no block beyond the tail that a fork writes into.
-func TestForksShare(t *testing.T) {
-	_, s := attach(t, Options{}, SpaceOptions{Blocks: 5000})
-	var leases, forks [1000]Lease
+// hundred holds 100 sequences of 500 tokens.
+func hundred(tb testing.TB, s *Space) []*Lease {
+	tb.Helper()
+	var held []*Lease
 	for i := range 100 {
-		l := &leases[i]
+		l := new(Lease)
 		if _, err := s.Acquire(l, "", nil, -1); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
-		if err := l.Grow(500); err != nil {
-			t.Fatal(err)
+		if err := errors.Join(l.Grow(500), l.Commit(seq(1000*i, 500))); err != nil {
+			tb.Fatal(err)
 		}
-		if err := l.Commit(seq(1000*i, 500)); err != nil {
-			t.Fatal(err)
-		}
+		held = append(held, l)
 	}
+	return held
+}
+
+// fork makes n forks of sequences, lets each go its own way, and returns how many blocks that took.
+func fork(tb testing.TB, s *Space, of []*Lease, n int) (blocks int, forks []*Lease) {
+	tb.Helper()
 	before := s.Stats().Leased
+	forks = make([]*Lease, n)
 	for i := range forks {
-		if err := leases[i%100].Fork(&forks[i]); err != nil {
-			t.Fatal(err)
+		forks[i] = new(Lease)
+		if err := of[i%len(of)].Fork(forks[i]); err != nil {
+			tb.Fatal(err)
 		}
 	}
 	if n := s.Stats().Leased - before; n != 0 {
-		t.Errorf("1000 forks took %d blocks before any wrote", n)
+		tb.Errorf("the forks took %d blocks before any wrote", n)
 	}
-	for i := range forks {
-		f := &forks[i]
+	for i, f := range forks {
 		if err := f.Grow(501); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		f.Copied()
 		if err := f.Commit([]uint32{uint32(100000 + i)}); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
-	if n := s.Stats().Leased - before; n > 1000 {
+	return s.Stats().Leased - before, forks
+}
+
+func TestForksShare(t *testing.T) {
+	_, s := attach(t, Options{}, SpaceOptions{Blocks: 5000})
+	if n, _ := fork(t, s, hundred(t, s), 1000); n > 1000 {
 		t.Errorf("1000 forks took %d blocks", n)
 	}
+}
+
+// BenchmarkForks makes 1,000 forks of 100 sequences, each with a token of its own, and reports the blocks per fork and the
+// bytes of bookkeeping, the block's node included.
+func BenchmarkForks(b *testing.B) {
+	heap := func() float64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return float64(m.HeapAlloc)
+	}
+	var blocks, bytes float64
+	for b.Loop() {
+		_, s := attach(b, Options{}, SpaceOptions{Blocks: 5000})
+		of, before := hundred(b, s), heap()
+		n, forks := fork(b, s, of, 1000)
+		blocks = float64(n) / float64(len(forks))
+		bytes = (heap()-before)/float64(len(forks)) + blocks*float64(unsafe.Sizeof(node{}))
+		runtime.KeepAlive(of)
+		runtime.KeepAlive(forks)
+	}
+	b.ReportMetric(blocks, "blocks/fork")
+	b.ReportMetric(bytes, "B/fork")
 }
 
 // TestTwoSpacesOneBudget: a space that needs memory gets what the other has cached, never what it has leased.

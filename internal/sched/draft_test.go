@@ -180,6 +180,24 @@ func TestMask(t *testing.T) {
 	if k, o = run(func([]uint32, []uint64) error { panic("mask") }); o.Reason != Failed || len(k.ids) != 0 {
 		t.Errorf("panicking mask: %+v", o)
 	}
+	calm, bad := newSink(), newSink()
+	fine := &Task{Prompt: []uint32{1}, Max: 20, Sampler: sampler(t, sample.Params{}, nil), Sink: calm}
+	wild := &Task{Prompt: []uint32{2}, Max: 20, Sampler: sampler(t, sample.Params{}, nil), Sink: bad,
+		Mask: func(answer []uint32, _ []uint64) error {
+			if len(answer) == 5 {
+				panic("mask")
+			}
+			return nil
+		}}
+	if err := s.Submit(fine, wild); err != nil {
+		t.Fatal(err)
+	}
+	if o := bad.wait(t); o.Reason != Failed || len(bad.ids) != 5 {
+		t.Errorf("a mask that panics late: %d tokens, %+v", len(bad.ids), o)
+	}
+	if o := calm.wait(t); o.Reason != Exhausted || len(calm.ids) != 20 {
+		t.Errorf("beside a mask that panics: %d tokens, %+v", len(calm.ids), o)
+	}
 }
 
 // TestFairness: a tenant with one short request does not wait for another's flood, nor for its long prompt.

@@ -25,12 +25,11 @@ func (s *Scheduler) step() {
 		return
 	}
 	s.measure(time.Since(began).Seconds(), len(s.batch.Tokens))
-	if s.draw(logits.Row) {
-		if !s.chunked && !s.batch.Hidden {
-			s.costs.learn(len(s.batch.Tokens), time.Since(began).Seconds())
-		}
-		s.settle()
+	s.draw(logits.Row)
+	if !s.chunked && !s.batch.Hidden {
+		s.costs.learn(len(s.batch.Tokens), time.Since(began).Seconds())
 	}
+	s.settle()
 	s.sweep()
 }
 
@@ -47,9 +46,8 @@ func (s *Scheduler) measure(seconds float64, rows int) {
 	}
 }
 
-// draw hands out rows and samples for all tasks of the step, in parallel when that is worth a goroutine. It reports
-// whether it came to its end.
-func (s *Scheduler) draw(row func(int) []float32) bool {
+// draw hands out rows and samples for all tasks of the step, in parallel when that is worth a goroutine.
+func (s *Scheduler) draw(row func(int) []float32) {
 	workers := min(runtime.GOMAXPROCS(0), len(s.planned))
 	if len(s.batch.Sample)*s.o.Vocab < 1<<18 {
 		workers = 1
@@ -58,18 +56,9 @@ func (s *Scheduler) draw(row func(int) []float32) bool {
 		s.pool = append(s.pool, sample.Scratch{})
 	}
 	var wg sync.WaitGroup
-	var fault any
-	var mu sync.Mutex
 	work := func(w int) {
-		defer func() {
-			if r := recover(); r != nil {
-				mu.Lock()
-				fault = r
-				mu.Unlock()
-			}
-		}()
 		for i := w; i < len(s.planned); i += workers {
-			s.planned[i].sample(row, s.o.Vocab, &s.pool[w])
+			s.planned[i].guarded(row, s.o.Vocab, &s.pool[w])
 		}
 	}
 	for w := 1; w < workers; w++ {
@@ -77,13 +66,16 @@ func (s *Scheduler) draw(row func(int) []float32) bool {
 	}
 	work(0)
 	wg.Wait()
-	if fault == nil {
-		return true
-	}
-	for _, t := range s.planned {
-		s.end(t, Outcome{Failed, fmt.Errorf("sched: internal failure: %v", fault)})
-	}
-	return false
+}
+
+// guarded is sample whose panic, such as one of the task's Mask, fails the task and no other.
+func (t *Task) guarded(row func(int) []float32, vocab int, tmp *sample.Scratch) {
+	defer func() {
+		if r := recover(); r != nil {
+			t.err = fmt.Errorf("sched: internal failure: %v", r)
+		}
+	}()
+	t.sample(row, vocab, tmp)
 }
 
 // sample shows a task its rows and draws: one token after the last known one, and one after every draft that equals the

@@ -4,7 +4,9 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	neturl "net/url"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -20,11 +22,39 @@ type Options struct {
 
 // Store is a kvcache.Store over a client, which its caller opens, configures (address, TLS, password, cluster) and closes.
 type Store struct {
-	c redis.UniversalClient
-	o Options
+	c   redis.UniversalClient
+	o   Options
+	own *redis.Client // of NewURL
 }
 
 var _ kvcache.Store = (*Store)(nil)
+
+// NewURL returns a store over a client of its own, which Close closes. It does not connect. The url is
+// redis://[user:password@]host[:port][/database], rediss:// for TLS, or unix://path. Calls that a dead server has failed
+// are not repeated: the pool goes on without.
+func NewURL(url string, o Options) (*Store, error) {
+	c, err := redis.ParseURL(url)
+	if err != nil {
+		var u *neturl.Error
+		if errors.As(err, &u) {
+			err = u.Err // not the text, which may hold a password
+		}
+		return nil, fmt.Errorf("redisstore: url: %w", err)
+	}
+	c.ContextTimeoutEnabled, c.MaxRetries, c.DialerRetries = true, -1, 1
+	client := redis.NewClient(c)
+	s := New(client, o)
+	s.own = client
+	return s, nil
+}
+
+// Close closes the client of a store of NewURL; that of New is its caller's. The store's pool is closed before.
+func (s *Store) Close() error {
+	if s.own == nil {
+		return nil
+	}
+	return s.own.Close()
+}
 
 // New returns a store over a client. It does not connect. The client should have ContextTimeoutEnabled, so that calls end
 // with their deadlines, and the server a maxmemory with the policy allkeys-lru or alike.

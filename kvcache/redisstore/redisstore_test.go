@@ -158,12 +158,6 @@ type replica struct {
 
 const vocab = 64
 
-func init() { redis.SetLogger(quiet{}) }
-
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
-
 func newReplica(t *testing.T, srv *server, o kvcache.Options) *replica {
 	c := srv.client()
 	r := &replica{t: t, m: testmodel.NewHash(vocab, 64, 400), clock: time.Now(), events: map[kvcache.EventKind]int{}}
