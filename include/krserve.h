@@ -69,6 +69,7 @@ typedef struct kr_error { /* owned by the caller; frozen at 256 bytes */
 } kr_error;
 
 typedef struct kr_tokenizer kr_tokenizer;
+typedef struct kr_pool      kr_pool;
 typedef struct kr_decoder   kr_decoder;
 typedef struct kr_appender  kr_appender;
 typedef struct kr_engine    kr_engine;
@@ -250,6 +251,48 @@ typedef struct kr_template_params {
 KR_API kr_status kr_template_apply(kr_tokenizer *t, const kr_template_params *p, char *text, size_t *len,
                                    kr_error *err);
 
+/* ---- pool: keys and values of several engines, and tiers that keep them longer than memory lasts ---- */
+
+enum { KR_NO_WAIT = 1 }; /* flag of kr_pool_params: a request for which there is no block fails instead of waiting */
+
+typedef struct kr_pool_params {
+  uint32_t struct_size;
+  uint32_t flags;
+  int64_t  bytes;        /* bound on keys and values of all engines; 0: each engine's own kv_bytes */
+  int64_t  tenant_bytes; /* each tenant's part of each engine's; 0: no bound */
+  int64_t  ttl_ms;       /* a prefix not used for so long is forgotten; 0: never */
+  int64_t  host_bytes;   /* tier in main memory; 0: none */
+  kr_str   file;         /* path of the tier in a file, which survives restarts; one pool at a time has it open */
+  int64_t  file_bytes;   /* its size; 0: 8 GiB */
+  kr_str   store;        /* Redis or Valkey that replicas share: redis://[user:password@]host[:port][/db], rediss://…,
+                         ** unix://path. It need not answer: a request never fails for it */
+  int32_t  store_timeout_ms; /* for a look into the store; 0: 250 */
+  int32_t  sequences;        /* most requests that hold keys and values at a time; 0: no bound */
+} kr_pool_params;
+
+KR_API kr_status kr_pool_open(const kr_pool_params *p, kr_pool **out, kr_error *err);
+/* The pool goes on until its last engine is closed, too; then what is on its way to the tiers is written. */
+KR_API kr_status kr_pool_close(kr_pool *p);
+
+typedef struct kr_pool_counters { /* of a tier: records are blocks of 32 tokens */
+  uint32_t struct_size;
+  uint32_t store_down;    /* 1: the store fails and is left alone for a while */
+  uint64_t bytes;         /* of keys and values in the engines' memory */
+  uint64_t host_records;
+  uint64_t host_hits;
+  uint64_t file_records;
+  uint64_t file_hits;
+  uint64_t file_written;
+  uint64_t file_damaged;  /* records that failed their checksum and were dropped */
+  uint64_t store_hits;
+  uint64_t store_written;
+  uint64_t store_damaged;
+  uint64_t store_failures; /* calls that failed or took too long */
+  uint64_t unwritten;      /* records for which file or store were too slow or broken */
+} kr_pool_counters;
+
+KR_API kr_status kr_pool_stats(kr_pool *p, kr_pool_counters *out, kr_error *err);
+
 /* ---- engine ---- */
 
 enum { /* flags of kr_engine_params */
@@ -271,6 +314,10 @@ typedef struct kr_engine_params {
   kr_str        hub_endpoint;   /* Hugging Face endpoint; default the public one */
   kr_str        hub_token;      /* access token; default anonymous */
   kr_str        kv_type;        /* storage of keys and values: "f16", "q8_0", "q4"; default f16 */
+  kr_pool      *pool;           /* of several engines, or with tiers; default one of the engine's own. May be closed
+                                ** after the call */
+  int32_t       activation_bits; /* 16: close to float32; 8: faster prompts, as exact as other engines; 0: 16 */
+  uint32_t      reserved;
 } kr_engine_params;
 
 KR_API kr_status kr_engine_open(const kr_engine_params *p, kr_engine **out, kr_error *err);
@@ -318,6 +365,9 @@ typedef struct kr_request { /* exactly one of messages, raw, prompt is set. All 
   size_t               n_stop;
   const uint32_t      *stop_ids; /* ids that end the answer, besides the model's own */
   size_t               n_stop_ids;
+  kr_str               tenant;   /* finds cached prefixes of its own only; default the one without a name */
+  int32_t              priority; /* higher ones come first and push lower ones out */
+  uint32_t             reserved;
 } kr_request;
 
 KR_API kr_status kr_engine_start(kr_engine *e, const kr_request *r, kr_stream **out, kr_error *err);
@@ -339,6 +389,10 @@ typedef struct kr_stats {
   uint64_t prompt_tokens;  /* of all requests since open */
   uint64_t cached_tokens;  /* those of them whose keys and values were already held */
   uint64_t completion_tokens;
+  uint64_t restored_tokens; /* brought back from the pool's tiers */
+  uint64_t draft_tokens;    /* guessed from the text before and verified */
+  uint64_t accepted_tokens; /* of these, part of an answer */
+  uint64_t preemptions;     /* requests that gave their blocks back and went on later */
 } kr_stats;
 
 KR_API kr_status kr_engine_stats(kr_engine *e, kr_stats *out, kr_error *err);

@@ -26,6 +26,9 @@ func runBench(ctx context.Context, c *call) error {
 		case "kv":
 			c.args = c.args[1:]
 			return benchKV(ctx, c)
+		case "prefix":
+			c.args = c.args[1:]
+			return benchPrefix(ctx, c)
 		}
 	}
 	return benchModel(ctx, c)
@@ -88,9 +91,10 @@ func benchModel(ctx context.Context, c *call) error {
 		reps     = c.flags.Int("reps", 3, "repetitions")
 		kv       = c.flags.Int64("kv-bytes", 2<<30, "bound on keys and values of all requests at once; committed as used")
 		ablate   = c.flags.Bool("ablate", false, "for every number of requests, chats of one turn with each feature off in turn")
+		drafts   = c.flags.Bool("drafts", true, "verify guessed tokens; without them, decoding is one row per step")
 		asJSON   = c.flags.Bool("json", false, "print one JSON object")
 	)
-	if err := c.parseOnly("bench -model M [-backend B] [-threads T] [-kv f16|q8_0|q4] [-prompt 512] [-gen 64] [-depth 0] [-parallel 1,4,10] [-reps 3] [-ablate] [-json]"); err != nil {
+	if err := c.parseOnly("bench -model M [-backend B] [-threads T] [-kv f16|q8_0|q4] [-prompt 512] [-gen 64] [-depth 0] [-parallel 1,4,10] [-reps 3] [-drafts=false] [-ablate] [-json]"); err != nil {
 		return err
 	}
 	ns, err := counts(*parallel)
@@ -103,7 +107,7 @@ func benchModel(ctx context.Context, c *call) error {
 		return usage("-prompt must be at least 1, -gen 2, -depth 0, -reps 1")
 	}
 	m.kvBytes = *kv
-	e, err := m.open(ctx, c)
+	e, err := m.open(ctx, c, func(c *krserve.Config) { c.NoSpeculation = !*drafts })
 	if err != nil {
 		return err
 	}

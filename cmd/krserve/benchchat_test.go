@@ -58,6 +58,34 @@ func TestBenchMultiTurn(t *testing.T) {
 	}
 }
 
+// TestBenchPrefix: what one process has computed is there for the next one that has the same file.
+func TestBenchPrefix(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "kv")
+	for life := range 2 {
+		var got prefixBench
+		out := ok(t, "", "bench", "prefix", "-model", testenv.SmolLM2(t), "-tokens", "200", "-more", "40", "-gen", "4", "-reps", "2", "-file", file, "-json")
+		if err := json.Unmarshal([]byte(out), &got); err != nil {
+			t.Fatal(err)
+		}
+		if len(got.First) != 2 || len(got.Second) != 2 || got.Open <= 0 || got.Backend == "" {
+			t.Fatalf("%+v", got)
+		}
+		for i, f := range got.First {
+			if s := got.Second[i]; s.Prompt != 244 || f.Prompt != 200 || s.TTFT <= 0 || f.TTFT <= 0 || s.Cached < 203 {
+				t.Errorf("life %d: %+v, %+v", life, f, s)
+			}
+		}
+		// The engine's first request knows no speed yet, and restores whatever is there.
+		if f := got.First[0]; life == 0 && f.Cached != 0 || life == 1 && (f.Cached != 192 || got.Restored < 192) {
+			t.Errorf("life %d: %+v, %d tokens restored", life, f, got.Restored)
+		}
+	}
+	text := ok(t, "", "bench", "prefix", "-model", testenv.SmolLM2(t), "-tokens", "40", "-reps", "1")
+	if !strings.Contains(text, "prompt of 40 tokens, 0 found") {
+		t.Errorf("%s", text)
+	}
+}
+
 func TestChatWork(t *testing.T) {
 	a, b, c := newChatWork(3, 2, 10, 1), newChatWork(3, 2, 10, 1), newChatWork(3, 2, 10, 2)
 	if fmt.Sprint(a) != fmt.Sprint(b) || a.System == c.System || len(a.Users) != 3 || len(a.Users[2]) != 2 || a.Users[0][0] == a.Users[1][0] {

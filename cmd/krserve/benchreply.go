@@ -18,6 +18,7 @@ type reply struct {
 	spoke   time.Time   // of the first text
 	usage   krserve.Usage
 	text    string
+	ids     []uint32
 }
 
 // readReply reads an answer that must have n tokens.
@@ -38,6 +39,7 @@ func readReply(st *krserve.Stream, began time.Time, n int) (reply, error) {
 		}
 		now := time.Now()
 		r.text += tok.Text
+		r.ids = append(r.ids, tok.ID)
 		if r.arrived = append(r.arrived, now); tok.Text != "" && r.spoke.IsZero() {
 			r.spoke = now
 		}

@@ -26,7 +26,7 @@ func init() {
 		{"tokenize", "", `JSON lines: {"text"} to {"ids"}, or back with -decode`, runTokenize},
 		{"template", "", `JSON lines: {"messages", …} to {"text"}`, runTemplate},
 		{"score", "", `JSON lines: {"ids" or "text"} to log-probabilities`, runScore},
-		{"bench", "[tokenizer|multi-turn|kv]", "measure a model, a tokenizer, chats that go on, or storage types of keys and values", runBench},
+		{"bench", "[tokenizer|multi-turn|kv|prefix]", "measure a model, a tokenizer, chats that go on, long prompts again, or storage types of keys and values", runBench},
 		{"canary", "simulate", "how often and how soon a rollout policy rolls back invented canaries", runCanary},
 		{"abtest", "analyze|power", "judge an experiment, or plan one", runABTest},
 		{"regress", "run|compare|history", "tell whether benchmarks have become slower", runRegress},

@@ -15,15 +15,7 @@ import (
 //export krgo_tokenizer_count_up_to
 func krgo_tokenizer_count_up_to(h C.uintptr_t, text *C.char, n C.size_t, flags C.uint32_t, limit C.size_t, count *C.size_t, cerr *C.kr_error) C.kr_status {
 	return call("kr_tokenizer_count_up_to", cerr, func() (status, error) {
-		t, err := get[*vocabulary](&handles, handle(h), kindTokenizer)
-		if err != nil {
-			return ok, err
-		}
-		b, err := view[byte](text, n, "text")
-		if err != nil {
-			return ok, err
-		}
-		o, _, err := encodeOptions(flags)
+		t, b, o, _, err := textOf(h, text, n, flags)
 		if err != nil {
 			return ok, err
 		}

@@ -7,6 +7,7 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strconv"
 	"unsafe"
@@ -17,7 +18,7 @@ import (
 func itoa(i int) string { return strconv.Itoa(i) }
 
 //export krgo_engine_open
-func krgo_engine_open(p *C.kr_engine_params, tok C.uintptr_t, out *C.uintptr_t, cerr *C.kr_error) C.kr_status {
+func krgo_engine_open(p *C.kr_engine_params, tok, pool C.uintptr_t, out *C.uintptr_t, cerr *C.kr_error) C.kr_status {
 	return call("kr_engine_open", cerr, func() (status, error) {
 		cfg, err := configOf(p)
 		if err != nil {
@@ -30,17 +31,34 @@ func krgo_engine_open(p *C.kr_engine_params, tok C.uintptr_t, out *C.uintptr_t, 
 			}
 			cfg.Tokenizer = v.Tokenizer
 		}
-		e, err := krserve.Open(context.Background(), cfg)
-		if err != nil {
-			return ok, err
+		e := &engine{}
+		if pool != 0 {
+			if e.pool, err = get[*sharedPool](&handles, handle(pool), kindPool); err != nil {
+				return ok, err
+			}
+			if !e.pool.hold() {
+				return ok, closed("%s handle is closed", kindPool)
+			}
+			cfg.Pool = e.pool.KVPool
+		}
+		if e.Engine, err = krserve.Open(context.Background(), cfg); err != nil {
+			return ok, errors.Join(err, e.pool.drop())
 		}
 		st, err := give(out, kindEngine, e)
 		if err != nil {
-			e.Close()
+			err = errors.Join(err, e.close())
 		}
 		return st, err
 	})
 }
+
+// engine is an open engine and the pool that it shares, if any.
+type engine struct {
+	*krserve.Engine
+	pool *sharedPool
+}
+
+func (e *engine) close() error { return errors.Join(e.Engine.Close(), e.pool.drop()) }
 
 func configOf(p *C.kr_engine_params) (cfg krserve.Config, err error) {
 	if p.flags&^(C.KR_FETCH|C.KR_OFFLINE) != 0 {
@@ -53,6 +71,8 @@ func configOf(p *C.kr_engine_params) (cfg krserve.Config, err error) {
 		Fetch:         p.flags&C.KR_FETCH != 0,
 		Hub:           krserve.Hub{Offline: p.flags&C.KR_OFFLINE != 0},
 		Logger:        slog.New(logHandler{}),
+
+		ActivationBits: int(p.activation_bits),
 	}
 	for _, f := range []struct {
 		to   *string
@@ -77,14 +97,14 @@ func krgo_engine_close(h C.uintptr_t) C.kr_status {
 		if err != nil {
 			return ok, err
 		}
-		return ok, v.(*krserve.Engine).Close()
+		return ok, v.(*engine).close()
 	})
 }
 
 //export krgo_engine_tokenizer
 func krgo_engine_tokenizer(h C.uintptr_t, out *C.uintptr_t, cerr *C.kr_error) C.kr_status {
 	return call("kr_engine_tokenizer", cerr, func() (status, error) {
-		e, err := get[*krserve.Engine](&handles, handle(h), kindEngine)
+		e, err := get[*engine](&handles, handle(h), kindEngine)
 		if err != nil {
 			return ok, err
 		}
@@ -95,7 +115,7 @@ func krgo_engine_tokenizer(h C.uintptr_t, out *C.uintptr_t, cerr *C.kr_error) C.
 //export krgo_engine_start
 func krgo_engine_start(h C.uintptr_t, r *C.kr_request, out *C.uintptr_t, cerr *C.kr_error) C.kr_status {
 	return call("kr_engine_start", cerr, func() (status, error) {
-		e, err := get[*krserve.Engine](&handles, handle(h), kindEngine)
+		e, err := get[*engine](&handles, handle(h), kindEngine)
 		if err != nil {
 			return ok, err
 		}
@@ -138,11 +158,15 @@ func requestOf(r *C.kr_request) (req krserve.Request, err error) {
 		Seed:              uint64(r.seed),
 		Choice:            uint32(r.choice),
 		TopLogProbs:       int(r.top_logprobs),
+		Priority:          int(r.priority),
 	}
 	if req.Messages, err = messagesOf(r.messages, r.n_messages); err != nil {
 		return req, err
 	}
 	if req.Raw, err = copyText(r.raw, "raw"); err != nil {
+		return req, err
+	}
+	if req.Tenant, err = copyText(r.tenant, "tenant"); err != nil {
 		return req, err
 	}
 	if req.Tools, err = object(r.tools, '[', "tools"); err != nil {
@@ -212,7 +236,7 @@ func messagesOf(p *C.kr_message, n C.size_t) ([]krserve.Message, error) {
 //export krgo_engine_stats
 func krgo_engine_stats(h C.uintptr_t, out *C.kr_stats, cerr *C.kr_error) C.kr_status {
 	return call("kr_engine_stats", cerr, func() (status, error) {
-		e, err := get[*krserve.Engine](&handles, handle(h), kindEngine)
+		e, err := get[*engine](&handles, handle(h), kindEngine)
 		if err != nil {
 			return ok, err
 		}
@@ -231,6 +255,9 @@ func krgo_engine_stats(h C.uintptr_t, out *C.kr_stats, cerr *C.kr_error) C.kr_st
 		out.prompt_tokens = C.uint64_t(s.PromptTokens)
 		out.cached_tokens = C.uint64_t(s.CachedTokens)
 		out.completion_tokens = C.uint64_t(s.CompletionTokens)
+		out.restored_tokens = C.uint64_t(s.RestoredTokens)
+		out.draft_tokens, out.accepted_tokens = C.uint64_t(s.DraftTokens), C.uint64_t(s.AcceptedTokens)
+		out.preemptions = C.uint64_t(s.Preemptions)
 		return ok, nil
 	})
 }

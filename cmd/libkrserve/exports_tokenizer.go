@@ -110,17 +110,21 @@ func krgo_tokenizer_count(h C.uintptr_t, text *C.char, n C.size_t, flags C.uint3
 	})
 }
 
+// textOf finds a tokenizer, borrows a text and reads the flags of a call that encodes it.
+func textOf(h C.uintptr_t, text *C.char, n C.size_t, flags C.uint32_t) (t *vocabulary, b []byte, o tokenizer.Options, plain bool, err error) {
+	if t, err = get[*vocabulary](&handles, handle(h), kindTokenizer); err != nil {
+		return
+	}
+	if b, err = view[byte](text, n, "text"); err != nil {
+		return
+	}
+	o, plain, err = encodeOptions(flags)
+	return
+}
+
 // encode runs use on the ids of a caller's text.
 func encode(h C.uintptr_t, text *C.char, n C.size_t, flags C.uint32_t, cerr *C.kr_error, use func([]uint32) (status, error)) (status, error) {
-	t, err := get[*vocabulary](&handles, handle(h), kindTokenizer)
-	if err != nil {
-		return ok, err
-	}
-	b, err := view[byte](text, n, "text")
-	if err != nil {
-		return ok, err
-	}
-	o, plain, err := encodeOptions(flags)
+	t, b, o, plain, err := textOf(h, text, n, flags)
 	if err != nil {
 		return ok, err
 	}

@@ -13,6 +13,7 @@ const (
 	kindStream
 	kindDecoder
 	kindAppender
+	kindPool
 	numKinds
 )
 
@@ -141,6 +142,8 @@ func (k kind) String() string {
 		return "kr_decoder"
 	case kindAppender:
 		return "kr_appender"
+	case kindPool:
+		return "kr_pool"
 	}
 	return "unknown"
 }

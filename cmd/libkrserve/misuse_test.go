@@ -22,7 +22,7 @@ func TestMisuse(t *testing.T) {
 		t.Fatalf("%v\n%s", err, list)
 	}
 	cases := strings.Fields(string(list))
-	if len(cases) < 21 {
+	if len(cases) < 23 {
 		t.Fatalf("cases: %v", cases)
 	}
 	model := testenv.SmolLM2(t)

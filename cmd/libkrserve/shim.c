@@ -46,6 +46,8 @@ enum {
   FIRST_ENCODING           = 104,
   FIRST_TOKENIZER_COUNTERS = 56,
   FIRST_TEMPLATE_PARAMS    = 56,
+  FIRST_POOL_PARAMS        = 88,
+  FIRST_POOL_COUNTERS      = 104,
   FIRST_ENGINE_PARAMS      = 128,
   FIRST_REQUEST            = 184,
   FIRST_STATS              = 128,
@@ -289,12 +291,42 @@ kr_status kr_template_apply(kr_tokenizer *t, const kr_template_params *p, char *
   return status == KR_OK ? krgo_template_apply((uintptr_t)t, &full, text, len, err) : status;
 }
 
+/* ---- pool ---- */
+
+kr_status kr_pool_open(const kr_pool_params *p, kr_pool **out, kr_error *err) {
+  kr_pool_params full;
+  kr_status status;
+  ENTER(err);
+  status = params(&full, sizeof full, FIRST_POOL_PARAMS, p, "kr_pool_params", err);
+  if (status != KR_OK) {
+    if (out) *out = NULL;
+    return status;
+  }
+  OPEN(kr_pool, out, krgo_pool_open(&full, &handle, err));
+}
+
+kr_status kr_pool_stats(kr_pool *p, kr_pool_counters *out, kr_error *err) {
+  kr_pool_counters full;
+  kr_status status;
+  ENTER(err);
+  NEED(p, err);
+  status = params(&full, sizeof full, FIRST_POOL_COUNTERS, out, "kr_pool_counters", err);
+  if (status == KR_OK) status = krgo_pool_stats((uintptr_t)p, &full, err);
+  if (status == KR_OK) results(out, &full, sizeof full);
+  return status;
+}
+
+kr_status kr_pool_close(kr_pool *p) {
+  ENTER(NULL);
+  return p ? krgo_pool_close((uintptr_t)p) : KR_OK;
+}
+
 /* ---- engine ---- */
 
 kr_status kr_engine_open(const kr_engine_params *p, kr_engine **out, kr_error *err) {
   kr_engine_params full;
   kr_status status;
-  uintptr_t tokenizer;
+  uintptr_t tokenizer, pool;
   ENTER(err);
   status = params(&full, sizeof full, FIRST_ENGINE_PARAMS, p, "kr_engine_params", err);
   if (status != KR_OK) {
@@ -303,7 +335,9 @@ kr_status kr_engine_open(const kr_engine_params *p, kr_engine **out, kr_error *e
   }
   tokenizer = (uintptr_t)full.tokenizer; /* Go must not see an id in a pointer's place */
   full.tokenizer = NULL;
-  OPEN(kr_engine, out, krgo_engine_open(&full, tokenizer, &handle, err));
+  pool = (uintptr_t)full.pool;
+  full.pool = NULL;
+  OPEN(kr_engine, out, krgo_engine_open(&full, tokenizer, pool, &handle, err));
 }
 
 kr_status kr_engine_close(kr_engine *e) {

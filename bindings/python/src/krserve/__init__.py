@@ -32,6 +32,7 @@ from .errors import (
     UnsupportedError,
 )
 from .log import set_log
+from .pool import Pool, PoolStats
 from .tokenizer import Tokenizer
 
 __version__ = _lib.kr_version().decode()
@@ -55,6 +56,8 @@ __all__ = [
     "NoTemplateError",
     "NotFoundError",
     "OutOfMemoryError",
+    "Pool",
+    "PoolStats",
     "Stats",
     "Stream",
     "TemplateError",

@@ -20,6 +20,7 @@ CHAR_OFFSETS, TRUNCATE, TRUNCATE_LEFT, PAD, PAD_LEFT = 16, 32, 64, 128, 256
 NO_GENERATION_PROMPT = 1
 FETCH, OFFLINE = 1, 2
 ALLOW_SPECIAL, IGNORE_EOS, LOGPROBS = 1, 2, 4
+NO_WAIT = 1
 
 
 class Error(c.Structure):
@@ -122,6 +123,44 @@ class EngineParams(c.Structure):
         ("hub_endpoint", Str),
         ("hub_token", Str),
         ("kv_type", Str),
+        ("pool", c.c_void_p),
+        ("activation_bits", c.c_int32),
+        ("reserved", c.c_uint32),
+    ]
+
+
+class PoolParams(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("flags", c.c_uint32),
+        ("bytes", c.c_int64),
+        ("tenant_bytes", c.c_int64),
+        ("ttl_ms", c.c_int64),
+        ("host_bytes", c.c_int64),
+        ("file", Str),
+        ("file_bytes", c.c_int64),
+        ("store", Str),
+        ("store_timeout_ms", c.c_int32),
+        ("sequences", c.c_int32),
+    ]
+
+
+class PoolCounters(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("store_down", c.c_uint32),
+        ("bytes", c.c_uint64),
+        ("host_records", c.c_uint64),
+        ("host_hits", c.c_uint64),
+        ("file_records", c.c_uint64),
+        ("file_hits", c.c_uint64),
+        ("file_written", c.c_uint64),
+        ("file_damaged", c.c_uint64),
+        ("store_hits", c.c_uint64),
+        ("store_written", c.c_uint64),
+        ("store_damaged", c.c_uint64),
+        ("store_failures", c.c_uint64),
+        ("unwritten", c.c_uint64),
     ]
 
 
@@ -157,6 +196,9 @@ class Request(c.Structure):
         ("n_stop", c.c_size_t),
         ("stop_ids", c.POINTER(c.c_uint32)),
         ("n_stop_ids", c.c_size_t),
+        ("tenant", Str),
+        ("priority", c.c_int32),
+        ("reserved", c.c_uint32),
     ]
 
 
@@ -178,6 +220,10 @@ class Stats(c.Structure):
         ("prompt_tokens", c.c_uint64),
         ("cached_tokens", c.c_uint64),
         ("completion_tokens", c.c_uint64),
+        ("restored_tokens", c.c_uint64),
+        ("draft_tokens", c.c_uint64),
+        ("accepted_tokens", c.c_uint64),
+        ("preemptions", c.c_uint64),
     ]
 
 
@@ -241,6 +287,9 @@ _PROTOTYPES: List[Tuple[str, Any, List[Any]]] = [
     ("kr_tokenizer_token_id", c.c_int32, [_H, c.c_char_p, _SIZE, c.POINTER(c.c_uint32), _E]),
     ("kr_tokenizer_piece", c.c_int32, [_H, c.c_uint32, c.c_void_p, _SIZEP, c.POINTER(c.c_int32), _E]),
     ("kr_template_apply", c.c_int32, [_H, c.POINTER(TemplateParams), c.c_void_p, _SIZEP, _E]),
+    ("kr_pool_open", c.c_int32, [c.POINTER(PoolParams), c.POINTER(_H), _E]),
+    ("kr_pool_stats", c.c_int32, [_H, c.POINTER(PoolCounters), _E]),
+    ("kr_pool_close", c.c_int32, [_H]),
     ("kr_engine_open", c.c_int32, [c.POINTER(EngineParams), c.POINTER(_H), _E]),
     ("kr_engine_close", c.c_int32, [_H]),
     ("kr_engine_tokenizer", c.c_int32, [_H, c.POINTER(_H), _E]),

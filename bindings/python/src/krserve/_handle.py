@@ -42,3 +42,19 @@ class Handle:
     def __del__(self) -> None:
         if getattr(self, "_handle", None) and _abi is not None:
             self.close()
+
+
+def i32(name: str, value: int) -> int:
+    """value, if it is a 32-bit integer."""
+    return _signed(name, value, 32)
+
+
+def i64(name: str, value: int) -> int:
+    """value, if it is a 64-bit integer."""
+    return _signed(name, value, 64)
+
+
+def _signed(name: str, value: int, bits: int) -> int:
+    if not -(1 << bits - 1) <= value < 1 << bits - 1:
+        raise errors.InvalidError(f"{name} is {value}, out of range")
+    return value

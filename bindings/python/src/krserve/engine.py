@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 from . import _abi, errors
-from ._handle import Handle
+from ._handle import Handle, i32, i64
+from .pool import Pool
 from .tokenizer import Ids, Message, Tokenizer, _id_buffer, json_str, message_array
 
 _FINISH = (None, "stop", "length", "cancelled", "error")
@@ -44,6 +45,10 @@ class Stats:
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    restored_tokens: int
+    draft_tokens: int
+    accepted_tokens: int
+    preemptions: int
 
 
 class Token(str):
@@ -160,7 +165,9 @@ class Engine(Handle):
     """A model, ready to answer. Safe to use from many threads at once.
 
     `model` is a GGUF file, a model directory, or a name such as "smollm2" or "hf:ORG/REPO"; a name that the cache lacks is
-    fetched only with fetch=True. Zero and "" are the defaults everywhere.
+    fetched only with fetch=True. Zero and "" are the defaults everywhere. `kv_type` is how keys and values are stored: f16,
+    q8_0 or q4. `activation_bits=8` reads prompts faster and answers less exactly than 16. `pool` is shared with other
+    engines, or has tiers that keep prefixes longer than the engine's memory lasts.
     """
 
     _close_name = "kr_engine_close"
@@ -181,22 +188,26 @@ class Engine(Handle):
         hub_endpoint: str = "",
         hub_token: str = "",
         kv_type: str = "",
+        activation_bits: int = 0,
+        pool: Optional[Pool] = None,
     ) -> None:
         super().__init__()
         p = _abi.EngineParams(
             struct_size=c.sizeof(_abi.EngineParams),
-            threads=_i32("threads", threads),
+            threads=i32("threads", threads),
             model=_abi.to_str(os.fsencode(model)),
             backend=_abi.to_str(backend),
             kernel=_abi.to_str(kernel),
-            kv_bytes=kv_bytes,
-            context_tokens=_i32("context_tokens", context_tokens),
+            kv_bytes=i64("kv_bytes", kv_bytes),
+            context_tokens=i32("context_tokens", context_tokens),
             flags=(_abi.FETCH if fetch else 0) | (_abi.OFFLINE if offline else 0),
             tokenizer=tokenizer._live() if tokenizer is not None else None,
             cache_dir=_abi.to_str(os.fsencode(cache_dir)),
             hub_endpoint=_abi.to_str(hub_endpoint),
             hub_token=_abi.to_str(hub_token),
             kv_type=_abi.to_str(kv_type),
+            pool=pool._live() if pool is not None else None,
+            activation_bits=i32("activation_bits", activation_bits),
         )
         out = c.c_void_p()
         _abi.call(_abi.lib.kr_engine_open, c.byref(p), c.byref(out))
@@ -244,20 +255,23 @@ class Engine(Handle):
         tools: Optional[Sequence[Mapping[str, Any]]] = None,
         template: Optional[Mapping[str, Any]] = None,
         allow_special: bool = False,
+        tenant: str = "",
+        priority: int = 0,
     ) -> Stream:
         """Starts an answer to messages (a chat) or prompt (plain text or ids) and returns its Stream.
 
         All defaults together are greedy decoding until the model stops or the context ends. `logprobs=n` reports
         log-probabilities, with those of the n best tokens. `template` holds further variables for the chat template.
-        `allow_special` recognises special tokens spelled in the content of messages.
+        `allow_special` recognises special tokens spelled in the content of messages. A request finds cached prefixes of its
+        own `tenant` only; those of higher `priority` come first and push lower ones out.
         """
         if (messages is None) == (prompt is None):
             raise errors.InvalidError("give messages or prompt, and not both")
         r = _abi.Request(
             struct_size=c.sizeof(_abi.Request),
-            max_tokens=_i32("max_tokens", max_tokens),
+            max_tokens=i32("max_tokens", max_tokens),
             temperature=temperature,
-            top_k=_i32("top_k", top_k),
+            top_k=i32("top_k", top_k),
             top_p=top_p,
             min_p=min_p,
             repetition_penalty=repetition_penalty,
@@ -265,6 +279,8 @@ class Engine(Handle):
             frequency_penalty=frequency_penalty,
             seed=_unsigned("seed", seed, 64),
             choice=_unsigned("choice", choice, 32),
+            tenant=_abi.to_str(tenant),
+            priority=i32("priority", priority),
         )
         keep: List[Any] = []  # what r points to, until the call has copied it
         if allow_special:
@@ -273,7 +289,7 @@ class Engine(Handle):
             r.flags |= _abi.IGNORE_EOS
         if logprobs is not None:
             r.flags |= _abi.LOGPROBS
-            r.top_logprobs = _i32("logprobs", logprobs)
+            r.top_logprobs = i32("logprobs", logprobs)
         if messages is not None:
             r.messages = message_array(messages)
             r.n_messages = 1 if isinstance(messages, str) else len(messages)
@@ -318,13 +334,11 @@ class Engine(Handle):
             s.prompt_tokens,
             s.cached_tokens,
             s.completion_tokens,
+            s.restored_tokens,
+            s.draft_tokens,
+            s.accepted_tokens,
+            s.preemptions,
         )
-
-
-def _i32(name: str, value: int) -> int:
-    if not -(1 << 31) <= value < 1 << 31:
-        raise errors.InvalidError(f"{name} is {value}, out of range")
-    return value
 
 
 def _unsigned(name: str, value: int, bits: int) -> int:

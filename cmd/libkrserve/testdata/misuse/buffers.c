@@ -27,9 +27,32 @@ void case_sizes(void) { /* struct_size */
   }
   { /* one byte less than the first version */
     kr_request r = {0};
-    r.struct_size = sizeof r - 1;
+    r.struct_size = offsetof(kr_request, tenant) - 1;
     r.raw = str("a");
     STATUS(KR_ERR_INVALID, kr_engine_start(e, &r, &s, &err));
+  }
+  { /* a caller of the first version: what came later is neither read nor written */
+    kr_request r;
+    kr_engine_params ep;
+    kr_stats stats;
+    memset(&r, 0xee, sizeof r);
+    memset(&r, 0, offsetof(kr_request, tenant));
+    r.struct_size = offsetof(kr_request, tenant);
+    r.raw = str("a");
+    r.max_tokens = 1;
+    STATUS(KR_OK, kr_engine_start(e, &r, &s, &err));
+    PLAIN(KR_OK, kr_stream_close(s));
+    memset(&ep, 0xee, sizeof ep);
+    memset(&ep, 0, offsetof(kr_engine_params, kv_type));
+    ep.struct_size = offsetof(kr_engine_params, kv_type);
+    ep.model = str(model_path);
+    ep.context_tokens = 64;
+    STATUS(KR_OK, kr_engine_open(&ep, &e2, &err));
+    memset(&stats, 0xee, sizeof stats);
+    stats.struct_size = offsetof(kr_stats, restored_tokens);
+    STATUS(KR_OK, kr_engine_stats(e2, &stats, &err));
+    CHECK(stats.context_tokens == 64 && stats.restored_tokens == 0xeeeeeeeeeeeeeeeeu);
+    PLAIN(KR_OK, kr_engine_close(e2));
   }
   { /* a caller from the future: what the library does not know is neither read nor written */
     struct { kr_request r; unsigned char more[64]; } big;

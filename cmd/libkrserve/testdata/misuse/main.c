@@ -45,6 +45,7 @@ static const struct {
   {"close_stream", case_close_stream}, {"close_engine", case_close_engine}, {"threads", case_threads},
   {"log", case_log}, {"panic", case_panic}, {"encoding", case_encoding}, {"limits", case_limits},
   {"decoder", case_decoder}, {"appender", case_appender}, {"shared", case_shared},
+  {"pool", case_pool}, {"bad_pool", case_bad_pool},
 };
 
 /* misuse CASE TOKENIZER MODEL; without arguments it lists the cases. */

@@ -73,5 +73,7 @@ void case_limits(void);
 void case_decoder(void);
 void case_appender(void);
 void case_shared(void);
+void case_pool(void);
+void case_bad_pool(void);
 
 #endif
