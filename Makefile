@@ -20,7 +20,9 @@ test: testdata test-go test-race test-purego test-arm64 test-blas test-c
 testdata:
 	@scripts/testdata.sh
 
+# The C library first: three packages' tests want it, and would compile its kernels side by side.
 test-go:
+	$(GO) run cmd/libkrserve/build.go -o .testdata/lib
 	$(GO) test -timeout 30m ./...
 
 # The packages under the race detector; -short leaves out what only runs long, not what is different. Left out whole are

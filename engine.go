@@ -62,7 +62,7 @@ type Info struct {
 // Stats says what an Engine holds and has done. Counters start at Open.
 type Stats struct {
 	Backend      string
-	Kernels      []string // chosen kernel per weight type or shape
+	Kernels      []string // chosen kernel per weight type, and per shape with its measured speed
 	Threads      int
 	WeightBytes  int64
 	KVBytes      int64 // memory of keys and values
@@ -71,9 +71,11 @@ type Stats struct {
 	Running, Waiting int   // requests
 	Steps, Rows      int64 // steps and the tokens computed in them
 	StepSeconds      float64
-	PromptTokens     int64 // of all requests
-	CachedTokens     int64 // of these, found in the cache or a tier below it
-	RestoredTokens   int64 // brought back from the pool's lower tiers
+	BandwidthGBps    float64 // 10⁹ bytes per second of a plain read of the weights by all threads; 0 where not measured
+	DecodeGBps       float64 // the same of weights read by steps of one token: how near decoding is to BandwidthGBps
+	PromptTokens     int64   // of all requests
+	CachedTokens     int64   // of these, found in the cache or a tier below it
+	RestoredTokens   int64   // brought back from the pool's lower tiers
 	CompletionTokens int64
 	DraftTokens      int64 // guessed from the text before and verified
 	AcceptedTokens   int64 // of these, part of an answer
@@ -326,7 +328,7 @@ func (e *Engine) Stats() Stats {
 func (e *Engine) snapshot(b backend.Stats) Stats {
 	s, c := e.sched.Stats(), e.sched.Cache()
 	return Stats{Backend: b.Backend, Kernels: b.Kernels, Threads: b.Threads, WeightBytes: b.WeightBytes, KVBytes: b.KVBytes,
-		ScratchBytes: b.ScratchBytes, Running: s.Running, Waiting: s.Waiting, Steps: b.Steps, Rows: b.Rows, StepSeconds: b.StepSeconds,
+		ScratchBytes: b.ScratchBytes, Running: s.Running, Waiting: s.Waiting, Steps: b.Steps, Rows: b.Rows, StepSeconds: b.StepSeconds, BandwidthGBps: b.BandwidthGBps, DecodeGBps: b.DecodeGBps,
 		PromptTokens: int64(s.PromptTokens), CachedTokens: int64(s.CachedTokens), RestoredTokens: int64(s.RestoredTokens), CompletionTokens: int64(s.DrawnTokens),
 		DraftTokens: int64(s.DraftTokens), AcceptedTokens: int64(s.AcceptedTokens), Preemptions: int64(s.Preemptions), CacheBlocks: c.Cached, LargestBatch: s.Largest}
 }

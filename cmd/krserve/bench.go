@@ -113,6 +113,7 @@ func benchModel(ctx context.Context, c *call) error {
 	}
 	defer e.Close()
 	b := &bencher{ctx: ctx, e: e, prompt: *prompt, gen: *gen, depth: *depth, rng: rand.New(rand.NewPCG(1, 2))}
+	read := readBandwidth(e.Stats().Threads)
 	out := modelBench{Device: cpuName(), Model: m.model, Prompt: *prompt, Gen: *gen, Depth: *depth, Parallel: []parallelBench{}}
 	if err := b.single(&singleRep{}); err != nil { // the first run pays for page faults
 		return err
@@ -145,7 +146,7 @@ func benchModel(ctx context.Context, c *call) error {
 	}
 	s := e.Stats()
 	out.Backend, out.Threads, out.Kernels = s.Backend, s.Threads, s.Kernels
-	out.ReadGBps = readBandwidth(s.Threads)
+	out.ReadGBps = max(read, readBandwidth(s.Threads)) // before and after: a neighbour slows one of them
 	out.Bandwidth = out.Decode * float64(s.WeightBytes) / 1e9 / out.ReadGBps
 	if *ablate {
 		if err := e.Close(); err != nil {
@@ -164,6 +165,9 @@ func benchModel(ctx context.Context, c *call) error {
 	}
 	fmt.Fprintf(c.stdout, "%s on %s, %d threads: prefill %.1f tok/s, decode %.1f tok/s, first token after %.1f ms, %.0f%% of %.1f GB/s\n",
 		out.Backend, out.Device, out.Threads, out.Prefill, out.Decode, out.TTFT, 100*out.Bandwidth, out.ReadGBps)
+	for _, k := range out.Kernels {
+		fmt.Fprintf(c.stdout, "    %s\n", k)
+	}
 	for _, p := range out.Parallel {
 		fmt.Fprintf(c.stdout, "%3d at once: prefill %.1f, decode %.1f, total %.1f tok/s; first token after %v, then every %v\n",
 			p.N, p.Prefill, p.Decode, p.Total, p.TTFT, p.ITL)

@@ -24,6 +24,7 @@ type diagnosis struct {
 	ReadGBps  float64        `json:"read_gb_s"`
 	Default   string         `json:"default_backend"`
 	Kernels   []kernelReport `json:"kernels"`
+	Speed     []string       `json:"speed"` // per weight type: the kernels chosen by measurement, for matrices that need several MB
 	Unhealthy int            `json:"failures"`
 }
 
@@ -70,6 +71,7 @@ func runDoctor(_ context.Context, c *call) error {
 			d.Kernels = append(d.Kernels, r)
 		}
 	}
+	d.Speed = speeds(d.Default)
 	if *asJSON {
 		if err := printJSON(c.stdout, d); err != nil {
 			return err
@@ -106,5 +108,8 @@ func (d *diagnosis) print(c *call) {
 		default:
 			row("kernel", "%-22s ok: %d weight types, largest deviation %.2g", name, k.Types, k.Worst)
 		}
+	}
+	for _, s := range d.Speed {
+		row("speed", "%s", s)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -134,7 +135,7 @@ func TestBench(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.Backend == "" || got.Device == "" || got.Threads < 1 || got.Prefill <= 0 || got.Decode <= 0 || got.TTFT <= 0 ||
-		got.Bandwidth <= 0 || got.Bandwidth > 2 || len(got.Reps) != 2 || len(got.Parallel) != 2 {
+		got.Bandwidth <= 0 || len(got.Reps) != 2 || len(got.Parallel) != 2 {
 		t.Errorf("%+v", got)
 	}
 	for _, p := range got.Parallel {
@@ -201,6 +202,9 @@ func TestDoctor(t *testing.T) {
 		if k.Usable && (k.Types < 10 || k.Worst > deviationLimit) {
 			t.Errorf("%+v", k)
 		}
+	}
+	if d.Default == "cpu" && runtime.GOARCH == "amd64" && len(d.Speed) != 7 {
+		t.Errorf("speeds: %q", d.Speed)
 	}
 	if text := ok(t, "", "doctor"); !strings.Contains(text, "reference") || !strings.Contains(text, d.CPU) {
 		t.Errorf("%s", text)

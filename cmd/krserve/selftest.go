@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/krserve/krserve/internal/backend"
 	"github.com/krserve/krserve/internal/backend/backendtest"
@@ -115,4 +116,26 @@ func variants(name string) []variant {
 		vs = append(vs, variant{n, usable[i]})
 	}
 	return vs
+}
+
+// speeds lists what a backend chooses for a matrix of several MB of each common weight type, and how fast that is.
+func speeds(name string) (list []string) {
+	b, ok := backend.Lookup(name)
+	if !ok {
+		return nil
+	}
+	for _, t := range []quant.Type{quant.Q4_0, quant.Q4_1, quant.Q8_0, quant.Q4_K, quant.Q6_K, quant.Affine4, quant.F16} {
+		g := backendtest.Matrix(rand.New(rand.NewPCG(7, uint64(t))), t, 6144, 2048)
+		m, err := b.Load(g, backend.Limits{Rows: 1, Blocks: 1, KV: backend.DefaultKV(b)})
+		if err != nil {
+			continue // the self-tests say why
+		}
+		for _, k := range m.Stats().Kernels {
+			if strings.Contains(k, "GB/s") {
+				list = append(list, k)
+			}
+		}
+		m.Close()
+	}
+	return list
 }

@@ -103,3 +103,18 @@ func Tiny(r *rand.Rand, types []quant.Type) *graph.Graph {
 	g.Hidden, g.Logits = hidden, logits
 	return g
 }
+
+// Matrix makes a graph that embeds a token by a row of one random matrix and multiplies it with the whole of it: what
+// a backend says of its speed is about that matrix alone.
+func Matrix(r *rand.Rand, t quant.Type, rows, cols int) *graph.Graph {
+	g := &graph.Graph{Arch: "matrix", Vocab: rows, Width: cols, Layers: 1, Heads: 1, KVHeads: 1, HeadDim: 1, Context: 32}
+	g.Weights = []graph.Weight{RandomWeight(r, "w", t, rows, cols, 1, 64, quant.F16)}
+	g.Values = []graph.Value{{Name: "x", Width: cols}, {Name: "hidden", Width: cols}, {Name: "logits", Width: rows}}
+	g.Ops = []graph.Op{
+		{Kind: graph.Embed, Layer: graph.None, Out: 0, W: 0, Scale: 1},
+		{Kind: graph.SelectRows, Layer: graph.None, In: 0, Out: 1},
+		{Kind: graph.Linear, Layer: graph.None, In: 1, Out: 2, W: 0, Bias: graph.None},
+	}
+	g.Hidden, g.Logits = 1, 2
+	return g
+}

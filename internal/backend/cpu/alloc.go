@@ -113,3 +113,18 @@ func (p *plan) allocate(g *graph.Graph, rows int) error {
 	p.work = p.regs[p.logits].off + p.regs[p.logits].size
 	return nil
 }
+
+// linear is how many bytes of weights the matmuls of one row read.
+func (p *plan) linear(g *graph.Graph) int64 {
+	var n int64
+	for i := range p.nodes {
+		if p.nodes[i].matrix {
+			w := &g.Weights[p.nodes[i].w]
+			n += int64(w.Rows * w.Type.RowBytes(w.Cols))
+			if w.Type.Affine() {
+				n += 2 * int64(w.Rows*w.AuxType.RowBytes(w.Cols/w.Group))
+			}
+		}
+	}
+	return n
+}

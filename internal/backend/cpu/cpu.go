@@ -13,7 +13,6 @@ import "C"
 import (
 	"fmt"
 	"runtime"
-	"sync"
 	"time"
 	"unsafe"
 
@@ -58,15 +57,19 @@ func kernels(name string) (*C.kr_kernels, error) {
 }
 
 type model struct {
-	c      *C.kr_model
-	b      backend.Bounds
-	vocab  int
-	width  int
-	block  int // bytes, as ReadBlocks has them
-	pins   runtime.Pinner
-	stats  backend.Stats
-	took   time.Duration
-	closed bool
+	c     *C.kr_model
+	b     backend.Bounds
+	vocab int
+	width int
+	block int // bytes, as ReadBlocks has them
+	pins  runtime.Pinner
+	stats backend.Stats
+	took  time.Duration
+	graph *graph.Graph
+	// steps of one row with logits, their time, and the bytes of weights that one reads
+	one, linear int64
+	oneTook     time.Duration
+	closed      bool
 }
 
 func (cpuBackend) Load(g *graph.Graph, l backend.Limits) (backend.Model, error) {
@@ -95,6 +98,7 @@ func (cpuBackend) Load(g *graph.Graph, l backend.Limits) (backend.Model, error) 
 	m := &model{vocab: g.Vocab, width: g.Width, block: l.KV.BlockBytes(g)}
 	m.b = backend.Bounds{Rows: l.Rows, Vocab: g.Vocab, Blocks: l.Blocks}
 	c, weightBytes := m.convert(g, p)
+	measured := tune(g, p, &c, k, l.Kernel != "")
 	c.rows, c.blocks, c.threads = C.int32_t(l.Rows), C.int32_t(l.Blocks), C.int32_t(threads)
 	c.block, c.kv = C.uint64_t(m.block), C.int32_t(l.KV)
 	var need C.uint64_t
@@ -108,15 +112,26 @@ func (cpuBackend) Load(g *graph.Graph, l backend.Limits) (backend.Model, error) 
 	if l.ActivationBits == 8 {
 		name += ", 8-bit activations"
 	}
-	m.stats = backend.Stats{Backend: "cpu", Threads: threads, WeightBytes: weightBytes, ScratchBytes: int64(p.work)}
+	m.stats = backend.Stats{Backend: "cpu", Threads: threads, WeightBytes: weightBytes, ScratchBytes: int64(p.work), Identity: identity(name)}
+	m.stats.Kernels = chosen(g, name, measured)
+	m.graph, m.linear = g, p.linear(g)
+	return m, nil
+}
+
+// chosen lists per weight type the variant that is used where nothing was measured, then what was measured.
+func chosen(g *graph.Graph, name string, measured []picked) []string {
+	var list []string
 	seen := map[quant.Type]bool{}
 	for i := range g.Weights {
 		if t := g.Weights[i].Type; g.Weights[i].Rows > 1 && !seen[t] {
 			seen[t] = true
-			m.stats.Kernels = append(m.stats.Kernels, t.String()+": "+name)
+			list = append(list, t.String()+": "+name)
 		}
 	}
-	return m, nil
+	for i := range measured {
+		list = append(list, measured[i].String())
+	}
+	return list
 }
 
 // array makes a C array of n zeroed elements and a slice over it.
@@ -139,6 +154,7 @@ func (m *model) convert(g *graph.Graph, p *plan) (c C.kr_plan, weightBytes int64
 	c.bufs, bufs = array[C.kr_buf](len(p.regs))
 	c.mats, mats = array[C.kr_weight](len(g.Weights))
 	c.vecs, vecs = array[*C.float](len(g.Weights))
+	c.picks, _ = array[C.kr_pick](len(g.Weights))
 	c.ropes, ropes = array[C.kr_rope](len(g.Ropes))
 	c.nvecs, c.nphases = C.int32_t(len(g.Weights)), C.int32_t(len(p.phases))
 	i := 0
@@ -222,7 +238,7 @@ func freePlan(c *C.kr_plan) {
 	for _, v := range unsafe.Slice(c.vecs, c.nvecs) {
 		C.free(unsafe.Pointer(v))
 	}
-	for _, p := range []unsafe.Pointer{unsafe.Pointer(c.ops), unsafe.Pointer(c.phases), unsafe.Pointer(c.bufs), unsafe.Pointer(c.mats), unsafe.Pointer(c.vecs), unsafe.Pointer(c.ropes)} {
+	for _, p := range []unsafe.Pointer{unsafe.Pointer(c.ops), unsafe.Pointer(c.phases), unsafe.Pointer(c.bufs), unsafe.Pointer(c.mats), unsafe.Pointer(c.vecs), unsafe.Pointer(c.ropes), unsafe.Pointer(c.picks)} {
 		C.free(p)
 	}
 }
@@ -261,7 +277,12 @@ func (m *model) Step(b *backend.Batch) (backend.Logits, error) {
 	}
 	cb.rows, cb.nsample, cb.hidden = C.int32_t(n), C.int32_t(len(b.Sample)), cbool(b.Hidden)
 	out := C.kr_step(m.c)
-	m.took += time.Since(start)
+	d := time.Since(start)
+	m.took += d
+	if n == 1 && len(b.Sample) == 1 && !b.Hidden {
+		m.one++
+		m.oneTook += d
+	}
 	m.stats.Steps++
 	m.stats.Rows += int64(n)
 	width := m.vocab
@@ -346,22 +367,18 @@ func (m *model) ReleaseBlocks(ids []backend.BlockID) error {
 func (m *model) Stats() backend.Stats {
 	s := m.stats
 	s.StepSeconds = m.took.Seconds()
-	s.Identity = identity(s.Kernels)
-	s.BandwidthGBps = readSpeed()
 	if !m.closed {
 		s.KVBytes = int64(C.kr_kv_bytes(m.c))
+		if m.stats.BandwidthGBps == 0 {
+			m.stats.BandwidthGBps = readSpeed(m.graph, s.Threads)
+		}
+		s.BandwidthGBps = m.stats.BandwidthGBps
+	}
+	if m.oneTook > 0 {
+		s.DecodeGBps = float64(m.one) * float64(m.linear) / m.oneTook.Seconds() / 1e9
 	}
 	return s
 }
-
-// readSpeed is what one thread reads from memory per second, measured once per process over 64 MB.
-var readSpeed = sync.OnceValue(func() float64 {
-	b := make([]byte, 64<<20)
-	for i := 0; i < len(b); i += 4096 {
-		b[i] = 1
-	}
-	return float64(C.kr_read_speed((*C.uint8_t)(unsafe.Pointer(&b[0])), C.uint64_t(len(b)))) / 1e9
-})
 
 func (m *model) Close() error {
 	if m.closed {

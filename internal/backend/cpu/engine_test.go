@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -140,5 +141,55 @@ func TestLoadErrors(t *testing.T) {
 	}
 	if err := m.ReleaseBlocks([]backend.BlockID{0}); err == nil {
 		t.Error("ReleaseBlocks after Close: no error")
+	}
+}
+
+// TestPicksKeepBits: what measurement chose per shape and number of rows gives the bits of every variant.
+func TestPicksKeepBits(t *testing.T) {
+	sizes := []int{1, 2, 15, 16, 40}
+	if testing.Short() {
+		sizes = sizes[:1]
+	}
+	limits := backend.Limits{Rows: 40, Blocks: 3, Threads: 2}
+	_, m := open(t, testenv.SmolLM2(t), limits)
+	s := m.Stats()
+	lines := 0
+	for _, k := range s.Kernels {
+		if strings.Contains(k, "of a plain read") {
+			lines++
+		}
+	}
+	if lines == 0 || s.BandwidthGBps <= 0 {
+		t.Errorf("nothing measured: %q, %v GB/s", s.Kernels, s.BandwidthGBps)
+	}
+	names, usable := cpu.Variants()
+	for i, name := range names {
+		if !usable[i] || name == "generic" {
+			continue
+		}
+		limits.Kernel = name
+		_, forced := open(t, testenv.SmolLM2(t), limits)
+		if got := forced.Stats().Kernels; len(got) == 0 || strings.Contains(strings.Join(got, ""), "GB/s") {
+			t.Errorf("%s was asked for, yet something was chosen: %q", name, got)
+		}
+		for _, n := range sizes {
+			want, err := m.Step(rows(tokens(n), 0, blockTable(2), true))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := forced.Step(rows(tokens(n), 0, blockTable(2), true))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for k := range want.Data {
+				if math.Float32bits(want.Data[k]) != math.Float32bits(got.Data[k]) {
+					t.Fatalf("%d rows: logit %d is %v, %s has %v", n, k, want.Data[k], name, got.Data[k])
+				}
+			}
+		}
+		forced.Close()
+	}
+	if m.Stats().DecodeGBps <= 0 {
+		t.Error("steps of one row were not timed")
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"embed"
 	"fmt"
 	"runtime"
-	"strings"
 	"sync"
 )
 
@@ -42,7 +41,6 @@ var version = sync.OnceValue(func() string {
 	return fmt.Sprintf("%x", h.Sum(nil))
 })
 
-// identity names what decides the bits of a KV block, besides the graph and the storage type.
-func identity(kernels []string) string {
-	return "cpu " + version() + " " + strings.Join(kernels, ", ")
-}
+// identity names what decides the bits of a KV block, besides the graph and the storage type. Variants that are
+// chosen by measurement give the bits of the default one, so only that is named.
+func identity(kernels string) string { return "cpu " + version() + " " + kernels }

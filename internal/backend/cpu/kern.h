@@ -29,7 +29,14 @@ typedef struct {
     void (*kv_write)(const struct kr_kv *y, uint8_t *unit, int slot, const float *k, const float *v, float *t);
     void (*attention)(const struct kr_attn *a);
     void (*attention_merge)(const struct kr_attn *a);
+    double (*peak)(void);                         /* see peak_impl.h */
 } kr_kernels;
+
+/* tune.c */
+double kr_now(void);                              /* seconds of a steady clock */
+double kr_read_speed(const uint8_t *p, uint64_t n);
+double kr_time_matmul(const kr_kernels *k, const kr_weight *w, int n, int m, int wide, int reps);
+double kr_peak(const kr_kernels *k);
 
 /* Numbers of internal/backend.KVType. */
 enum { KR_KV_F16, KR_KV_Q8, KR_KV_Q4 };

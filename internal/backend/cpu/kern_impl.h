@@ -6,6 +6,7 @@
 #include "row_impl.h"
 #include "pair_impl.h"
 #include "attn_impl.h"
+#include "peak_impl.h"
 
 _Static_assert(2 * KB_MOST * sizeof(tblk) <= KR_TILE_BYTES && FK * 32 * 4 <= KR_TILE_BYTES, "tile");
 
@@ -13,5 +14,5 @@ const kr_kernels KR_VARIANT = {
     .name = KR_VARIANT_NAME, .vl = VL,
     .matmul = matmul, .matmulf = matmulf, .quantize = quantize, .quantize2 = quantize2, .rmsnorm = rmsnorm,
     .gate = gate, .add = add, .scale = scale, .softcap = softcap,
-    .kv_write = kv_write, .attention = attention, .attention_merge = attention_merge,
+    .kv_write = kv_write, .attention = attention, .attention_merge = attention_merge, .peak = peak,
 };

@@ -5,7 +5,6 @@
 #include "model_priv.h"
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef MAP_NORESERVE
@@ -87,7 +86,7 @@ void kr_free(kr_model *m) {
     if (m->part) munmap(m->part, (size_t)(4 * m->part_n));
     free(m->jobs); free(m->tiles); free(m->touched);
     for (int i = 0; i < m->p.nvecs; i++) free(m->p.vecs[i]);
-    free(m->p.ops); free(m->p.phases); free(m->p.bufs); free(m->p.mats); free(m->p.vecs); free(m->p.ropes);
+    free(m->p.ops); free(m->p.phases); free(m->p.bufs); free(m->p.mats); free(m->p.vecs); free(m->p.ropes); free(m->p.picks);
     free(m);
 }
 
@@ -123,20 +122,4 @@ void kr_trim(kr_model *m) {
     const uint64_t end = o->off + (uint64_t)o->stride * (uint64_t)m->last_sample;
     if (end > keep + (16u << 20)) discard(m->work + keep, (end - keep) / page * page);
     m->last_sample = m->b.nsample;
-}
-
-double kr_read_speed(const uint8_t *p, uint64_t n) {
-    struct timespec a, b;
-    uint64_t s[8] = { 0 };
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    for (uint64_t i = 0; i + 64 <= n; i += 64) {
-        uint64_t v[8];
-        memcpy(v, p + i, 64);
-        for (int k = 0; k < 8; k++) s[k] += v[k];
-    }
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    double t = (double)(b.tv_sec - a.tv_sec) + 1e-9 * (double)(b.tv_nsec - a.tv_nsec);
-    volatile uint64_t sink = s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
-    (void)sink;
-    return t > 0 ? (double)n / t : 0;
 }

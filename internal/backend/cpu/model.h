@@ -17,8 +17,14 @@ typedef struct { int32_t kind, op0, op1, sel; } kr_phase;
 typedef struct { uint64_t off; uint32_t stride; int32_t local; } kr_buf;
 typedef struct { const float *freqs; int32_t dims, interleaved, tab; float mscale; } kr_rope;
 
+/* Variants of equal bits that are fastest for one row, for a few, and for KR_MANY and more. */
+enum { KR_ONE, KR_FEW, KR_MANY_ROWS, KR_PICKS };
+#define KR_MANY 16
+typedef struct { const kr_kernels *by[KR_PICKS]; } kr_pick;
+
 typedef struct {
     kr_op *ops; kr_phase *phases; kr_buf *bufs; kr_weight *mats; float **vecs; kr_rope *ropes;   /* calloc'ed, freed by kr_free */
+    kr_pick *picks;                        /* of each of mats */
     int32_t nphases, nvecs, hidden_phase;  /* phases to run when hidden states are wanted */
     int32_t logits, hidden;                /* buffers; hidden_sel: its rows are the sampled ones */
     int32_t hidden_sel, vocab, width;
@@ -47,6 +53,4 @@ int kr_release(kr_model *m, uint32_t id);
 void kr_touch(kr_model *m, uint32_t id);
 uint64_t kr_kv_bytes(const kr_model *m);
 void kr_free(kr_model *m);
-/* Bytes per second of a plain read of [p, p+n) by this thread. */
-double kr_read_speed(const uint8_t *p, uint64_t n);
 #endif

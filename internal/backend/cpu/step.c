@@ -38,18 +38,16 @@ int kr_begin(void *ctx, int p) {
         return m->njobs;
     }
     uint64_t cost = 0, n = 0;
-    int base = 2 * m->k->vl;
     for (int i = f->op0; i < f->op1; i++) {
         const kr_weight *w = &m->p.mats[m->p.ops[i].w];
         cost += w->stride * (uint64_t)w->rows;
         n += (uint64_t)w->rows;
-        if (w->type <= KR_BF16) base = 32;
     }
     cost = cost * (uint64_t)(rows + 7) / 8;
     uint64_t want = cost / CHUNK_COST + 1;
     if (want > 16u * (uint64_t)T) want = 16u * (uint64_t)T;
     uint64_t unit = (n + want - 1) / want;
-    m->unit = (int)((unit + (uint64_t)base - 1) / (uint64_t)base) * base;
+    m->unit = (int)((unit + 31) / 32) * 32;        /* two strips of the widest variant, or a tile of floats */
     if (by_sgemm(m, &m->p.ops[f->op0], rows)) m->unit = SGEMM_UNIT;
     int units = 0;
     for (int i = f->op0; i < f->op1; i++) units += (m->p.mats[m->p.ops[i].w].rows + m->unit - 1) / m->unit;
@@ -74,9 +72,11 @@ static void run_matmul(kr_model *m, const kr_phase *f, int chunk, int t) {
     void *tile = m->scratch + (uint64_t)t * m->local;
     float *y = fat(m, o->o, r0, t);
     const size_t ldy = m->p.bufs[o->o].stride / 4, xs = m->p.bufs[o->a].stride;
-    if (by_sgemm(m, o, rows)) m->k->sgemm(w, n0, n1, fat(m, o->x, r0, t), m->p.bufs[o->x].stride / 4, r1 - r0, y, ldy, tile);
-    else if (w->type > KR_BF16) m->k->matmul(w, n0, n1, (const kr_xblk *)(const void *)at(m, o->a, r0, t), xs, r1 - r0, y, ldy, tile, o->kind == KR_LINEAR_WIDE);
-    else m->k->matmulf(w, n0, n1, fat(m, o->a, r0, t), xs / 4, r1 - r0, y, ldy, tile);
+    const int r = r1 - r0;
+    const kr_kernels *k = m->p.picks[o->w].by[r == 1 ? KR_ONE : r < KR_MANY ? KR_FEW : KR_MANY_ROWS];
+    if (by_sgemm(m, o, rows)) m->k->sgemm(w, n0, n1, fat(m, o->x, r0, t), m->p.bufs[o->x].stride / 4, r, y, ldy, tile);
+    else if (w->type > KR_BF16) k->matmul(w, n0, n1, (const kr_xblk *)(const void *)at(m, o->a, r0, t), xs, r, y, ldy, tile, o->kind == KR_LINEAR_WIDE);
+    else k->matmulf(w, n0, n1, fat(m, o->a, r0, t), xs / 4, r, y, ldy, tile);
 }
 
 /* Cuts attention into jobs: a tile of rows, a KV head, and, where a few long sequences would leave threads idle, a run

@@ -248,6 +248,9 @@ int main(void) {
             bad += check_attention(k, t, 64, 3, 600, 0, 0) + check_attention(k, t, 128, 7, 90, 0, 0) + check_attention(k, t, 256, 4, 333, 100, 0);
             bad += check_attention(k, t, 20, 1, 65, 0, 30) + check_attention(k, t, 80, 2, 300, 33, 0) + check_attention(k, t, 64, 48, 40, 0, 0);
         }
+        kr_weight w = test_weight(KR_Q4_1, 64, 256, 32, KR_F16);
+        if (!(kr_peak(k) > 0) || !(kr_time_matmul(k, &w, 64, 5, 1, 1) > 0)) { printf("  %s: no speed measured\n", k->name); bad++; }
+        free_weight(&w);
         printf("%-12s %s: matmuls of %d types, row operations, attention\n", k->name, bad ? "FAIL" : "ok", KR_NTYPES - 1);
         fails += bad;
     }
