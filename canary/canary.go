@@ -97,9 +97,9 @@ type Policy struct {
 	// comparing and can still roll back. Without it nothing is left to compare with at 100 %: only ErrorObjective
 	// guards there. Default 0.
 	Holdback float64
-	// Interval is the time between decisions. Default 10 s.
+	// Interval is the longest time between decisions; canary/router also decides as soon as Controller.Due. Default 10 s.
 	Interval time.Duration
-	// Salt separates the session hash of this rollout from others'.
+	// Salt separates the session hash of this rollout from others', and its snapshots.
 	Salt string
 }
 

@@ -172,6 +172,89 @@ func TestRollbackFromEveryPhase(t *testing.T) {
 	}
 }
 
+// TestDue: due is what a decision would roll back, from the very outcome that brought it about.
+func TestDue(t *testing.T) {
+	for _, c := range []struct {
+		change func(*Policy)
+		phase  Phase
+		want   bool
+	}{
+		{nil, Progressing, true}, {nil, Waiting, true}, {nil, Paused, true}, {nil, Succeeded, false}, {nil, Failed, false},
+		{func(p *Policy) { p.Holdback = 0.2 }, Succeeded, true},
+		{func(p *Policy) { p.DryRun = true }, Progressing, false},
+	} {
+		p := quick()
+		if c.change != nil {
+			c.change(&p)
+		}
+		ctl := mustNew(t, p)
+		ctl.state.Phase = c.phase
+		serve(ctl, 100, nil)
+		if ctl.Due() {
+			t.Fatalf("%s: a healthy canary is due", c.phase)
+		}
+		crossed := false
+		for i := 0; !crossed && i < 100; i++ {
+			ctl.Observe(Outcome{Arm: Canary, Session: fmt.Sprint("bad ", i), Weight: 0.1, Error: true})
+			d := ctl.Decide(epoch)
+			crossed = d.Verdict == Fail || c.phase.Done() && i == 99
+			if due := ctl.Due(); due != (d.To.Phase == Failed && d.Changed()) {
+				t.Fatalf("%s: due %v after %d faults, decision %+v", c.phase, due, i+1, d)
+			}
+		}
+		if ctl.Due() != c.want || !crossed {
+			t.Errorf("%s: due %v, want %v", c.phase, ctl.Due(), c.want)
+		}
+	}
+}
+
+// TestClockGoesBack: a stage that seems to begin in the future begins now. No window is shorter for it or endless.
+func TestClockGoesBack(t *testing.T) {
+	c := mustNew(t, quick())
+	serve(c, 3000, nil)
+	back := epoch.Add(-10 * 365 * 24 * time.Hour)
+	c.Apply(c.Decide(back))
+	if s := c.State(); s.Phase != Progressing || s.Stage != 0 || !s.Since.Equal(back) {
+		t.Fatalf("%+v", s)
+	}
+	if d := c.Decide(back.Add(59 * time.Second)); d.Changed() {
+		t.Errorf("within the window: %s", d.Reason)
+	}
+	if d := c.Decide(back.Add(time.Minute)); d.To.Stage != 1 {
+		t.Errorf("after it: %s", d.Reason)
+	}
+	serve(c, 500, func(o *Outcome) { o.Error = true })
+	if d := c.Decide(back.Add(-time.Hour)); d.To.Phase != Failed {
+		t.Errorf("a bad canary at an earlier time: %s", d.Reason)
+	}
+}
+
+// TestLeft: who leaves before the first token has seen a slow answer if the wait was one, and nothing else.
+func TestLeft(t *testing.T) {
+	c := mustNew(t, quick())
+	left := func(arm Arm, i int, waited time.Duration) {
+		c.Observe(Outcome{Arm: arm, Session: fmt.Sprint("left ", arm, i), Weight: 0.1, TTFT: waited, Left: true})
+	}
+	left(Canary, 0, time.Hour) // no threshold yet
+	serve(c, 1000, nil)
+	before := c.evidence.samples[Canary].total()
+	for i := range 50 {
+		left(Canary, i, time.Millisecond)
+	}
+	if c.evidence.samples[Canary].total() != before || c.Due() {
+		t.Error("short waits are evidence")
+	}
+	for i := range 50 {
+		left(Canary, i, time.Minute)
+		left(Stable, i, time.Millisecond)
+	}
+	for _, r := range c.Reports() {
+		if slow := r.Gate == GateTTFT; r.Fail != slow || r.Faults[Canary] != map[bool]int64{true: 50}[slow] {
+			t.Errorf("%+v", r)
+		}
+	}
+}
+
 func TestCommands(t *testing.T) {
 	type result struct {
 		phase Phase
@@ -342,6 +425,8 @@ func TestRestoreRejects(t *testing.T) {
 	for name, spoil := range map[string]func(*Snapshot){
 		"stage":       func(s *Snapshot) { s.State.Stage = 9 },
 		"phase":       func(s *Snapshot) { s.State.Phase = "asleep" },
+		"resume":      func(s *Snapshot) { s.State.Phase, s.State.Resume = Paused, Failed },
+		"salt":        func(s *Snapshot) { s.Salt = "another rollout" },
 		"gate":        func(s *Snapshot) { delete(s.Gates, GateErrors) },
 		"gate's test": func(s *Snapshot) { g := s.Gates[GateErrors]; g.Test.Bets = g.Test.Bets[1:]; s.Gates[GateErrors] = g },
 	} {

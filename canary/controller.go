@@ -45,6 +45,16 @@ func (c *Controller) Reports() []Report { return c.evidence.Reports(c.Weight()) 
 // Observe adds the outcome of one request.
 func (c *Controller) Observe(o Outcome) { c.evidence.Observe(o) }
 
+// Due reports whether a decision now would roll back, which the last outcome may have brought about: evidence may be
+// looked at any time, so who asks after each outcome need not let the interval pass.
+func (c *Controller) Due() bool {
+	if c.policy.DryRun || !c.state.revocable(c.policy) {
+		return false
+	}
+	_, bad := c.evidence.failing()
+	return bad
+}
+
 // Decide looks at the evidence and returns what follows from it, without applying it.
 func (c *Controller) Decide(now time.Time) Decision {
 	return Decide(c.policy, c.state, c.evidence, now)
@@ -103,6 +113,7 @@ func (c *Controller) Do(cmd Command, now time.Time) (Decision, error) {
 
 // Snapshot is a Controller as plain data.
 type Snapshot struct {
+	Salt      string                     `json:"salt,omitempty"` // of the policy: names the rollout
 	State     State                      `json:"state"`
 	Requests  [2]int64                   `json:"requests"`
 	Sessions  [2]SampleSnapshot          `json:"sessions"` // of the stage, of stable and canary
@@ -122,17 +133,17 @@ type GateSnapshot struct {
 // Snapshot returns everything needed to continue the rollout elsewhere.
 func (c *Controller) Snapshot() Snapshot {
 	e := c.evidence
-	s := Snapshot{State: c.state, Requests: e.requests, Gates: map[string]GateSnapshot{},
+	s := Snapshot{Salt: c.policy.Salt, State: c.state, Requests: e.requests, Gates: map[string]GateSnapshot{},
 		Sessions: [2]SampleSnapshot{e.samples[Stable].snapshot(), e.samples[Canary].snapshot()},
 		Baseline: map[string][]time.Duration{}, Threshold: map[string]time.Duration{}}
-	for name, g := range e.gates {
-		s.Gates[name] = GateSnapshot{g.test.State(), g.requests, g.faults, append([]uint64(nil), g.order...)}
-	}
-	for k, v := range e.baseline {
-		s.Baseline[k] = append([]time.Duration(nil), v...)
-	}
-	for k, v := range e.threshold {
-		s.Threshold[k] = v
+	for _, g := range e.gates {
+		s.Gates[g.name] = GateSnapshot{g.test.State(), g.requests, g.faults, append([]uint64(nil), g.order...)}
+		if g.threshold > 0 {
+			s.Threshold[g.name] = g.threshold
+		}
+		if len(g.baseline) > 0 {
+			s.Baseline[g.name] = append([]time.Duration(nil), g.baseline...)
+		}
 	}
 	return s
 }
@@ -143,6 +154,9 @@ func Restore(p Policy, s Snapshot) (*Controller, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.Salt != c.policy.Salt {
+		return nil, fmt.Errorf("%w: of the rollout with salt %q, not %q", ErrState, s.Salt, c.policy.Salt)
+	}
 	if s.State.Stage < 0 || s.State.Stage >= len(c.policy.Stages) {
 		return nil, fmt.Errorf("%w: stage %d of %d", ErrState, s.State.Stage, len(c.policy.Stages))
 	}
@@ -151,37 +165,37 @@ func Restore(p Policy, s Snapshot) (*Controller, error) {
 	default:
 		return nil, fmt.Errorf("%w: phase %q", ErrState, s.State.Phase)
 	}
+	switch r := s.State.Resume; {
+	case s.State.Phase != Paused && r == "", s.State.Phase == Paused && (r == Progressing || r == Waiting):
+	default:
+		return nil, fmt.Errorf("%w: %s, to resume %q", ErrState, s.State.Phase, r)
+	}
 	c.state = s.State
 	e := c.evidence
 	e.requests, e.weight = s.Requests, State{Stage: s.State.Stage}.Weight(c.policy)
 	for arm, snap := range s.Sessions {
-		if e.samples[arm], err = restoreSample(len(e.names), snap); err != nil {
+		if e.samples[arm], err = restoreSample(len(e.gates), snap); err != nil {
 			return nil, err
 		}
 	}
-	for name, g := range e.gates {
-		gs, ok := s.Gates[name]
+	for _, g := range e.gates {
+		gs, ok := s.Gates[g.name]
 		if !ok {
-			return nil, fmt.Errorf("%w: no evidence for gate %q; the policy has changed", ErrState, name)
+			return nil, fmt.Errorf("%w: no evidence for gate %q; the policy has changed", ErrState, g.name)
 		}
 		test, err := stats.RestoreEventTest(gs.Test)
 		if err != nil {
-			return nil, fmt.Errorf("%w: gate %q: %w", ErrState, name, err)
+			return nil, fmt.Errorf("%w: gate %q: %w", ErrState, g.name, err)
 		}
-		if want := alphaShare(c.policy, name); gs.Test.Alpha != want {
-			return nil, fmt.Errorf("%w: gate %q has level %g, not %g; the policy has changed", ErrState, name, gs.Test.Alpha, want)
+		if want := alphaShare(c.policy, g.name); gs.Test.Alpha != want {
+			return nil, fmt.Errorf("%w: gate %q has level %g, not %g; the policy has changed", ErrState, g.name, gs.Test.Alpha, want)
 		}
 		g.test, g.requests, g.faults = test, gs.Requests, gs.Faults
 		g.order = append(g.order, gs.Failed...)
 		for _, session := range gs.Failed {
 			g.failed[session] = true
 		}
-	}
-	for k, v := range s.Baseline {
-		e.baseline[k] = append([]time.Duration(nil), v...)
-	}
-	for k, v := range s.Threshold {
-		e.threshold[k] = v
+		g.baseline, g.threshold = append([]time.Duration(nil), s.Baseline[g.name]...), s.Threshold[g.name]
 	}
 	return c, nil
 }

@@ -36,6 +36,11 @@ func (s State) Weight(p Policy) float64 {
 	return min(p.Stages[s.Stage].Weight, p.finalWeight())
 }
 
+// revocable reports whether a failed gate rolls back from here: after success only if a holdback has kept stable.
+func (s State) revocable(p Policy) bool {
+	return s.Phase != Failed && (s.Phase != Succeeded || p.Holdback > 0)
+}
+
 // Verdict is what the evidence says about the current stage.
 type Verdict string
 
@@ -72,10 +77,14 @@ func Decide(p Policy, s State, e *Evidence, now time.Time) Decision {
 	d.Verdict, d.Reason = judge(p, s, e, now)
 	next := s
 	switch {
-	case s.Phase == Failed, s.Phase == Succeeded && (d.Verdict != Fail || p.Holdback == 0):
+	case !s.revocable(p), s.Phase == Succeeded && d.Verdict != Fail:
 		d.Reason = s.Reason
 	case d.Verdict == Fail:
 		next = State{Phase: Failed, Stage: s.Stage, Since: now, Reason: d.Reason}
+	case now.Before(s.Since):
+		// The clock was set back. Windows are no shorter for it, and no longer than one of them.
+		next.Since, next.Reason = now, fmt.Sprintf("the clock went back by %s: the window begins again", s.Since.Sub(now))
+		d.Reason = next.Reason
 	case s.Phase == Paused:
 		d.Reason = "paused: " + d.Reason
 	case d.Verdict == Pass && p.Manual && !s.Approved && !last(p, s):
@@ -121,9 +130,9 @@ func judge(p Policy, s State, e *Evidence, now time.Time) (Verdict, string) {
 	if served < int64(p.MinRequests) {
 		return Inconclusive, fmt.Sprintf("stage %d: %d of %d canary sessions", s.Stage+1, served, p.MinRequests)
 	}
-	for i, name := range e.names {
+	for i, g := range e.gates {
 		if why := e.holds(i, s.Weight(p)); why != "" {
-			return Inconclusive, fmt.Sprintf("stage %d: %s: %s", s.Stage+1, name, why)
+			return Inconclusive, fmt.Sprintf("stage %d: %s: %s", s.Stage+1, g.name, why)
 		}
 	}
 	return Pass, fmt.Sprintf("stage %d passed with %d canary sessions", s.Stage+1, served)

@@ -3,7 +3,7 @@ package canary
 import (
 	"fmt"
 	"math"
-	"sort"
+	"slices"
 	"time"
 
 	"github.com/krserve/krserve/internal/stats"
@@ -23,6 +23,17 @@ const (
 
 var builtinGates = []string{GateErrors, GateTimeout, GateTTFT, GateITL, GateEmpty, GateTruncated, GateRepeated}
 
+// Indices into builtinGates.
+const (
+	errorsAt = iota
+	timeoutAt
+	ttftAt
+	itlAt
+	emptyAt
+	truncatedAt
+	repeatedAt
+)
+
 // alphaShare splits Policy.Alpha among the gates; errors get the largest part, and the objective's if that is off.
 func alphaShare(p Policy, gate string) float64 {
 	n := float64(len(builtinGates) - 1 + len(p.Custom))
@@ -37,7 +48,7 @@ func alphaShare(p Policy, gate string) float64 {
 	return 0.3 * p.Alpha / n
 }
 
-// Outcome is one finished request. Requests cancelled by the caller are not outcomes.
+// Outcome is one finished request. A request whose caller left is one only as far as Left says.
 type Outcome struct {
 	Arm     Arm
 	Session string        // the key that was assigned
@@ -50,6 +61,9 @@ type Outcome struct {
 	Cut     bool          // truncated where stable's answers would end
 	Loop    bool          // degenerate repetition
 	Custom  []string      // names of custom faults
+	// Left says that the caller left before the first token, after waiting TTFT. That is a slow answer if it was longer
+	// than the threshold, and nothing else: what would have come is unknown.
+	Left bool
 }
 
 // maxSessions bounds the memory of which sessions have failed per gate. Beyond it the oldest half is forgotten.
@@ -57,11 +71,17 @@ const maxSessions = 1 << 16
 
 // gate is the evidence for a rollback because of one kind of fault.
 type gate struct {
+	name     string
+	limit    float64 // evidence that rolls back
 	test     *stats.EventTest
 	requests [2]int64 // judged requests per arm
 	faults   [2]int64 // first faults per session and arm
 	failed   map[uint64]bool
 	order    []uint64 // sessions in failed, oldest first
+	// Of a latency gate: the threshold is fixed by the first LatencyBaseline stable answers; until then it is 0, and no
+	// answer is judged.
+	baseline  []time.Duration
+	threshold time.Duration
 }
 
 func (g *gate) observe(arm Arm, session string, weight float64, fault bool) {
@@ -92,25 +112,21 @@ func (g *gate) observe(arm Arm, session string, weight float64, fault bool) {
 // arms had the same time to show a fault.
 type Evidence struct {
 	policy   Policy
-	names    []string // of the gates, in order
-	gates    map[string]*gate
+	gates    []*gate // builtinGates, then Policy.Custom
 	requests [2]int64
 	weight   float64   // of the stage
 	samples  [2]sample // sessions of the stage; of stable's last stage when the canary has all traffic
-	// Slow thresholds are fixed by the first LatencyBaseline stable answers; until then no answer is judged.
-	baseline  map[string][]time.Duration
-	threshold map[string]time.Duration
 }
 
 // NewEvidence returns empty evidence of a rollout's first stage.
 func NewEvidence(p Policy) *Evidence {
 	p = p.withDefaults()
-	e := &Evidence{policy: p, names: p.gates(), gates: map[string]*gate{}, weight: State{}.Weight(p),
-		baseline: map[string][]time.Duration{}, threshold: map[string]time.Duration{}}
-	for _, name := range e.names {
-		e.gates[name] = &gate{test: stats.NewEventTest(1, alphaShare(p, name)), failed: map[uint64]bool{}}
+	e := &Evidence{policy: p, weight: State{}.Weight(p)}
+	for _, name := range p.gates() {
+		alpha := alphaShare(p, name)
+		e.gates = append(e.gates, &gate{name: name, limit: -math.Log(alpha), test: stats.NewEventTest(1, alpha), failed: map[uint64]bool{}})
 	}
-	e.samples = [2]sample{newSample(len(e.names)), newSample(len(e.names))}
+	e.samples = [2]sample{newSample(len(e.gates)), newSample(len(e.gates))}
 	return e
 }
 
@@ -119,63 +135,66 @@ func (e *Evidence) Observe(o Outcome) {
 	if o.Arm != Canary {
 		o.Arm = Stable
 	}
-	e.requests[o.Arm]++
 	var m marks
-	for i, name := range e.names {
-		judged, fault := e.judge(name, o)
+	for i, g := range e.gates {
+		judged, fault := e.judge(i, &o)
 		if !judged {
 			continue
 		}
-		e.gates[name].observe(o.Arm, o.Session, o.Weight, fault)
+		g.observe(o.Arm, o.Session, o.Weight, fault)
 		m.judged |= 1 << i
 		if fault {
 			m.faulty |= 1 << i
 		}
 	}
+	if m.judged == 0 {
+		return // the caller left early: nothing is known
+	}
+	e.requests[o.Arm]++
 	if o.Weight == e.weight { // a request of an earlier stage is no evidence about this one
 		e.samples[o.Arm].observe(o.Session, m)
 	}
 }
 
-// judge reports whether a gate can judge an outcome, and whether it finds a fault.
-func (e *Evidence) judge(name string, o Outcome) (judged, fault bool) {
+// judge reports whether the gate at i can judge an outcome, and whether it finds a fault.
+func (e *Evidence) judge(i int, o *Outcome) (judged, fault bool) {
 	whole := !o.Error && !o.Timeout
-	switch name {
-	case GateErrors:
+	switch {
+	case o.Left:
+		late := i == ttftAt && e.gates[i].threshold > 0 && o.TTFT > e.gates[i].threshold
+		return late, late
+	case i == errorsAt:
 		return true, o.Error
-	case GateTimeout:
+	case i == timeoutAt:
 		return true, o.Timeout
-	case GateEmpty:
+	case i == ttftAt:
+		return e.slow(e.gates[i], o.Arm, o.TTFT, whole)
+	case i == itlAt:
+		return e.slow(e.gates[i], o.Arm, o.ITL, whole)
+	case i == emptyAt:
 		return whole, o.Empty
-	case GateTruncated:
+	case i == truncatedAt:
 		return whole, o.Cut
-	case GateRepeated:
+	case i == repeatedAt:
 		return whole, o.Loop
-	case GateTTFT:
-		return e.slow(name, o, o.TTFT, whole)
-	case GateITL:
-		return e.slow(name, o, o.ITL, whole)
 	}
-	return true, contains(o.Custom, name)
+	return true, slices.Contains(o.Custom, e.gates[i].name)
 }
 
 // slow judges a latency by stable's quantile, once enough of stable's answers have fixed that.
-func (e *Evidence) slow(name string, o Outcome, d time.Duration, whole bool) (judged, fault bool) {
-	if d <= 0 || !whole {
+func (e *Evidence) slow(g *gate, arm Arm, d time.Duration, whole bool) (judged, fault bool) {
+	switch {
+	case d <= 0 || !whole:
+		return false, false
+	case g.threshold > 0:
+		return true, d > g.threshold
+	case arm != Stable:
 		return false, false
 	}
-	if t, ok := e.threshold[name]; ok {
-		return true, d > t
-	}
-	if o.Arm != Stable {
-		return false, false
-	}
-	b := append(e.baseline[name], d)
-	e.baseline[name] = b
-	if len(b) >= e.policy.LatencyBaseline {
-		sort.Slice(b, func(i, j int) bool { return b[i] < b[j] })
-		e.threshold[name] = b[int(math.Ceil(e.policy.LatencyQuantile*float64(len(b))))-1]
-		delete(e.baseline, name)
+	g.baseline = append(g.baseline, d)
+	if b := g.baseline; len(b) >= e.policy.LatencyBaseline {
+		slices.Sort(b)
+		g.threshold, g.baseline = b[int(math.Ceil(e.policy.LatencyQuantile*float64(len(b))))-1], nil
 	}
 	return false, false
 }
@@ -184,9 +203,9 @@ func (e *Evidence) slow(name string, o Outcome, d time.Duration, whole bool) (ju
 // full weight stable's sample stays, as there will be no other.
 func (e *Evidence) NextStage(weight float64) {
 	e.weight = weight
-	e.samples[Canary] = newSample(len(e.names))
+	e.samples[Canary] = newSample(len(e.gates))
 	if weight < 1 {
-		e.samples[Stable] = newSample(len(e.names))
+		e.samples[Stable] = newSample(len(e.gates))
 	}
 }
 
@@ -212,9 +231,9 @@ type Report struct {
 
 // failing returns the first gate whose evidence rolls the canary back.
 func (e *Evidence) failing() (Report, bool) {
-	for _, name := range e.names {
-		if r := e.report(name); r.Fail {
-			return r, true
+	for _, g := range e.gates {
+		if g.test.MaxLogE() >= g.limit {
+			return g.report(), true
 		}
 	}
 	r := e.objective()
@@ -225,8 +244,8 @@ func (e *Evidence) failing() (Report, bool) {
 // now: at 1 stable answers no more, so a latency baseline that is still incomplete stays so and no longer holds.
 func (e *Evidence) Reports(weight float64) []Report {
 	var out []Report
-	for i, name := range e.names {
-		r := e.report(name)
+	for i, g := range e.gates {
+		r := g.report()
 		for arm, s := range e.samples {
 			r.Sessions[arm], r.Faulty[arm] = s.judged[i], s.faulty[i]
 		}
@@ -244,10 +263,8 @@ func (e *Evidence) Reports(weight float64) []Report {
 	return out
 }
 
-func (e *Evidence) report(name string) Report {
-	g := e.gates[name]
-	r := Report{Gate: name, Requests: g.requests, Faults: g.faults, LogE: g.test.MaxLogE(), Limit: -math.Log(alphaShare(e.policy, name)),
-		PValue: g.test.PValue(), Threshold: e.threshold[name]}
+func (g *gate) report() Report {
+	r := Report{Gate: g.name, Requests: g.requests, Faults: g.faults, LogE: g.test.MaxLogE(), Limit: g.limit, PValue: g.test.PValue(), Threshold: g.threshold}
 	r.Fail = r.LogE >= r.Limit
 	return r
 }
@@ -255,7 +272,7 @@ func (e *Evidence) report(name string) Report {
 // objective tests that the canary's error rate is at most the objective. Its evidence reaches the limit exactly when
 // the lower confidence bound of the rate exceeds the objective.
 func (e *Evidence) objective() Report {
-	g := e.gates[GateErrors]
+	g := e.gates[errorsAt]
 	r := Report{Gate: GateObjective, Requests: g.requests, Faults: g.faults, Limit: -math.Log(alphaShare(e.policy, GateObjective)), PValue: 1}
 	if e.policy.ErrorObjective >= 0 {
 		r.LogE = stats.BernoulliLogE(g.faults[Canary], g.requests[Canary], e.policy.ErrorObjective)
@@ -268,13 +285,12 @@ func (e *Evidence) objective() Report {
 // holds says why a gate does not allow promotion yet: the stage's sessions do not show that the canary's share of faulty
 // ones is above stable's by less than the margin. Without sessions of stable, the share itself has to be.
 func (e *Evidence) holds(i int, weight float64) string {
-	name, p := e.names[i], e.policy
+	g, p := e.gates[i], e.policy
 	s, c := &e.samples[Stable], &e.samples[Canary]
 	margin := p.ErrorMargin
-	if name == GateTTFT || name == GateITL {
+	if i == ttftAt || i == itlAt {
 		margin = p.SlowMargin
-		_, fixed := e.threshold[name]
-		if !fixed && (len(e.baseline[name]) == 0 || weight >= 1) || weight >= 1 && s.judged[i] == 0 {
+		if g.threshold == 0 && (len(g.baseline) == 0 || weight >= 1) || weight >= 1 && s.judged[i] == 0 {
 			return "" // nothing to compare with: the caller reports no such latency, or stable none any more
 		}
 	}
@@ -288,13 +304,4 @@ func (e *Evidence) holds(i int, weight float64) string {
 	}
 	return fmt.Sprintf("%d of canary's %d sessions at fault, %d of stable's %d, do not show a margin below %g",
 		c.faulty[i], c.judged[i], s.faulty[i], s.judged[i], margin)
-}
-
-func contains(xs []string, x string) bool {
-	for _, v := range xs {
-		if v == x {
-			return true
-		}
-	}
-	return false
 }

@@ -320,5 +320,5 @@ func Rebuild(p canary.Policy, rec *Recovered, now time.Time) (*canary.Controller
 	for _, d := range tail {
 		c.Apply(d)
 	}
-	return c, nil
+	return canary.Restore(p, c.Snapshot()) // what the tail led to has to be possible, too
 }

@@ -213,6 +213,71 @@ func TestRebuild(t *testing.T) {
 	}
 }
 
+// TestRebuildRejects: a journal is continued only under the policy of its rollout.
+func TestRebuildRejects(t *testing.T) {
+	far := decision(0)
+	far.Decision.To.Stage = 3
+	for name, p := range map[string]canary.Policy{"salt": {Salt: "new model"}, "stages": {Stages: []canary.Stage{{Weight: 1}}}, "alpha": {Alpha: 0.02}} {
+		if _, err := Rebuild(p, &Recovered{Records: []Record{snapshot(t), far}}, epoch); !errors.Is(err, canary.ErrState) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestDiskFull: what does not fit is not acknowledged, nothing is accepted after it, and the file opens with all before it.
+func TestDiskFull(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		full, err = os.Open(os.Args[0]) // a file that takes no writes
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "j")
+	j, _, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Append(decision(0)); err != nil {
+		t.Fatal(err)
+	}
+	j.f.Close()
+	j.f = full
+	for range 2 {
+		if err := j.Append(decision(1)); !errors.Is(err, ErrClosed) {
+			t.Errorf("append: %v", err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
+	}
+	j, rec, err := Open(path)
+	if err != nil || fmt.Sprint(reasons(rec)) != "[0]" {
+		t.Fatalf("%v, %+v", err, rec)
+	}
+	j.Close()
+}
+
+// TestOpenFails: a path that cannot be a journal is an error that names it, and whatever stands there stays as it is.
+func TestOpenFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	foreign := filepath.Join(dir, "notes.txt")
+	if err := os.WriteFile(foreign, []byte("krserve canary journal 2\nnot ours"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir, foreign, filepath.Join(dir, "no", "such"), filepath.Join(foreign, "below")} {
+		if _, _, err := Open(path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if data, _ := os.ReadFile(foreign); !strings.HasSuffix(string(data), "not ours") {
+		t.Errorf("the foreign file is now %q", data)
+	}
+}
+
 // TestKilled kills a process that appends without pause, again and again over one file: every decision that it had
 // reported as acknowledged is there.
 func TestKilled(t *testing.T) {

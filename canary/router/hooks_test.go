@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/krserve/krserve/canary"
+	"github.com/krserve/krserve/canary/journal"
 )
 
 // stepped is a clock whose timers fire when a test moves it past them.
@@ -52,9 +55,9 @@ func (s *stepped) add(d time.Duration) {
 	s.timers = rest
 }
 
-// TestRollbackWithinOneInterval puts a rollout into every state, breaks the canary, and moves the clock by one interval:
-// the loop has rolled back, and the decision says so. A hook that never returned from an earlier call does not matter.
-func TestRollbackWithinOneInterval(t *testing.T) {
+// TestRollbackAtOnce puts a rollout into every state and breaks the canary: the loop rolls back by the outcomes alone,
+// while the clock stands still. A hook that never returned from an earlier call does not matter.
+func TestRollbackAtOnce(t *testing.T) {
 	for name, to := range map[string]struct {
 		do    []canary.Command
 		phase canary.Phase
@@ -90,16 +93,115 @@ func TestRollbackWithinOneInterval(t *testing.T) {
 				t.Fatalf("%+v", s)
 			}
 			can.fail.Store(true)
-			serve(t, r, 1000, 60)
-			if s := r.Status().State; s.Phase != to.phase {
-				t.Fatalf("decided before the interval was over: %+v", s)
+			before := can.tried.Load()
+			for i := 1000; can.tried.Load()-before < 60; i++ {
+				serve(t, r, i, 1)
+				if r.Status().State.Phase == canary.Failed {
+					break
+				}
 			}
-			clock.add(10 * time.Second)
-			<-clock.slept // the loop has decided and sleeps again
-			if s := r.Status(); s.State.Phase != canary.Failed || s.Weight != 0 {
+			await(t, "the rollback", func() bool { return r.Status().State.Phase == canary.Failed })
+			if s := r.Status(); s.Weight != 0 || s.Last.To.Phase != canary.Failed {
 				t.Errorf("%+v", s)
 			}
 		})
+	}
+}
+
+// TestDueAtStart: a rollout whose journal already calls for a rollback gets one before any traffic and any interval.
+func TestDueAtStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	c, err := canary.New(canary.Policy{}, newManual().now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 50 {
+		c.Observe(canary.Outcome{Arm: canary.Canary, Session: fmt.Sprint(i), Weight: 0.1, Error: true})
+	}
+	j, _, err := journal.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.Snapshot()
+	if err := errors.Join(j.Append(journal.Record{Snapshot: &s}), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r, _, _, _ := setup(t, func(c *config) { c.Journal, c.Policy = path, canary.Policy{} })
+	await(t, "the rollback", func() bool { return r.Status().State.Phase == canary.Failed })
+}
+
+// TestLeavers: readers who give up on a canary that does not answer are evidence against it.
+func TestLeavers(t *testing.T) {
+	r, _, _, clock := setup(t, nil)
+	for i := range 200 {
+		s, err := r.Start(context.Background(), fmt.Sprint("s", i), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		clock.add(time.Millisecond)
+		if err := drain(s, 5); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := 0; r.Status().State.Phase != canary.Failed; i++ {
+		if i == 500 {
+			t.Fatalf("no rollback: %+v", r.Status().Reports)
+		}
+		s, err := r.Start(context.Background(), fmt.Sprint("l", i), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Arm() == canary.Canary {
+			clock.add(time.Second)
+		}
+		s.Close()
+	}
+	if why := r.Status().State.Reason; !strings.HasPrefix(why, canary.GateTTFT) {
+		t.Error(why)
+	}
+}
+
+// TestShadowsAreBounded: a canary that never answers keeps a bounded number of shadow requests, and Close ends them.
+func TestShadowsAreBounded(t *testing.T) {
+	r, _, can, _ := setup(t, func(c *config) { c.Shadow, c.Policy.Stages = true, []canary.Stage{{Weight: 1e-9}, {Weight: 1}} })
+	can.hang.Store(true)
+	serve(t, r, 0, 1000)
+	if n := r.Status().Active[canary.Canary]; n < 1 || n > maxShadows {
+		t.Errorf("%d shadow requests", n)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := can.live.Load(); n != 0 {
+		t.Errorf("%d left after Close", n)
+	}
+}
+
+// TestArmPanics: a Start that panics is its caller's to bear, and leaves nothing that Close waits for; so does a function
+// that ends its goroutine.
+func TestArmPanics(t *testing.T) {
+	r, stable, can, _ := setup(t, func(c *config) { c.Custom = func(string, string) []string { runtime.Goexit(); return nil } })
+	for _, f := range []func(){
+		func() { stable.panics.Store(true); can.panics.Store(true) },
+		func() { stable.panics.Store(false); can.panics.Store(false) },
+	} {
+		f()
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			defer func() { recover() }()
+			s, err := r.Start(context.Background(), "", "")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			drain(s, 5)
+			t.Error("Goexit did not")
+		}()
+		<-ended
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -1,8 +1,8 @@
 // Package router puts two engines behind one Start while a rollout moves traffic from one to the other.
 //
 // A stream finishes on the arm where it started, whatever happens to the weights; the router drops and mixes none. The
-// package owns all goroutines of a rollout: one that decides every Policy.Interval, one that calls the hook, and shadow
-// requests. Close joins them.
+// package owns all goroutines of a rollout: one that decides, every Policy.Interval and as soon as an outcome calls for a
+// rollback, one that calls the hook, and shadow requests. Close joins them.
 package router
 
 import (
@@ -66,7 +66,7 @@ type Config[Req, T any, S Stream[T]] struct {
 	// It is not asked about the caller's own cancellation or deadline. nil blames the engine for every error.
 	Fault func(error) bool
 	// Shadow sends each request of a stable session also to the canary and discards the answer, but for its outcome,
-	// which is given to ShadowOutcome. It doubles the work.
+	// which is given to ShadowOutcome. It doubles the work. While 64 of them run, further ones are left out.
 	Shadow        bool
 	ShadowOutcome func(canary.Outcome)
 	// OnDecision is called after a decision that changes the state, once it is durable and in force: one call at a time,
@@ -88,6 +88,7 @@ type Router[Req, T any, S Stream[T]] struct {
 	ctl      *canary.Controller // its state changes under both locks, its evidence under mu
 	last     canary.Decision
 	active   [2]int // streams per arm
+	shadows  int    // of the canary's
 	released [2]bool
 	closed   bool
 	err      error // the journal's failure, if any
@@ -100,6 +101,7 @@ type Router[Req, T any, S Stream[T]] struct {
 	closing  sync.Once
 	closeErr error
 
+	due  chan struct{} // an outcome calls for a rollback
 	stop context.CancelFunc
 	ctx  context.Context
 	wg   sync.WaitGroup // decision loop, hook, shadow requests and releases
@@ -118,7 +120,7 @@ func New[Req, T any, S Stream[T]](cfg Config[Req, T, S]) (*Router[Req, T, S], er
 	if err := cfg.Policy.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Router[Req, T, S]{cfg: cfg, clock: cfg.Clock}
+	r := &Router[Req, T, S]{cfg: cfg, clock: cfg.Clock, due: make(chan struct{}, 1)}
 	if r.clock == nil {
 		r.clock = systemClock{}
 	}
@@ -141,9 +143,11 @@ func New[Req, T any, S Stream[T]](cfg Config[Req, T, S]) (*Router[Req, T, S], er
 	r.ctl = ctl
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	if err := r.persist(); err != nil {
+		r.stop()
 		r.journal.Close()
 		return nil, err
 	}
+	r.wakeLocked()
 	r.wg.Add(2)
 	go r.loop()
 	go r.callHooks()
@@ -161,7 +165,17 @@ func (r *Router[Req, T, S]) persist() error {
 	return r.journal.Append(journal.Record{Time: r.clock.Now(), Snapshot: &s})
 }
 
-// loop decides every interval until Close.
+// wakeLocked lets the loop decide at once if that would roll back.
+func (r *Router[Req, T, S]) wakeLocked() {
+	if r.ctl.Due() {
+		select {
+		case r.due <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// loop decides until Close.
 func (r *Router[Req, T, S]) loop() {
 	defer r.wg.Done()
 	interval := r.ctl.Policy().Interval
@@ -169,9 +183,10 @@ func (r *Router[Req, T, S]) loop() {
 		select {
 		case <-r.ctx.Done():
 			return
+		case <-r.due:
 		case <-r.clock.After(interval):
-			r.Tick()
 		}
+		r.Tick()
 	}
 }
 
@@ -234,20 +249,19 @@ func (r *Router[Req, T, S]) commit(decide func(time.Time) (canary.Decision, erro
 // callHooks calls the hook until the router is closed and every decision has been told.
 func (r *Router[Req, T, S]) callHooks() {
 	defer r.wg.Done()
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for {
-		for len(r.hooks) > 0 {
-			d := r.hooks[0]
-			r.hooks = r.hooks[1:]
-			r.mu.Unlock()
-			r.guard("OnDecision", func() { r.cfg.OnDecision(d) })
-			r.mu.Lock()
+		r.mu.Lock()
+		for len(r.hooks) == 0 && !r.settled {
+			r.hooked.Wait()
 		}
-		if r.settled {
+		if len(r.hooks) == 0 {
+			r.mu.Unlock()
 			return
 		}
-		r.hooked.Wait()
+		d := r.hooks[0]
+		r.hooks = r.hooks[1:]
+		r.mu.Unlock()
+		r.guard("OnDecision", func() { r.cfg.OnDecision(d) })
 	}
 }
 
@@ -322,22 +336,31 @@ func (r *Router[Req, T, S]) Start(ctx context.Context, session string, req Req) 
 		r.shadow(session, req)
 	}
 	s := &Routed[Req, T, S]{router: r, ctx: ctx, req: req, start: r.clock.Now(), out: canary.Outcome{Arm: arm, Session: session, Weight: weight}}
-	st, err := r.arm(arm).Start(ctx, req)
-	if err != nil {
-		s.finish(err)
+	err := errStart
+	defer func() {
+		if err != nil { // also when Start panics: Close must not wait for this one
+			s.finish(err)
+		}
+	}()
+	if s.stream, err = r.arm(arm).Start(ctx, req); err != nil {
 		return nil, err
 	}
-	s.stream = st
 	return s, nil
 }
+
+var errStart = errors.New("canary/router: Start panicked")
+
+// maxShadows bounds what a canary that hangs can keep.
+const maxShadows = 64
 
 // shadow runs a request on the canary for its outcome only.
 func (r *Router[Req, T, S]) shadow(session string, req Req) {
 	r.mu.Lock()
-	if r.closed || r.released[canary.Canary] || r.ctl.State().Phase.Done() {
+	if r.closed || r.shadows == maxShadows || r.released[canary.Canary] || r.ctl.State().Phase.Done() {
 		r.mu.Unlock()
 		return
 	}
+	r.shadows++
 	r.active[canary.Canary]++
 	r.wg.Add(1)
 	r.mu.Unlock()
@@ -361,8 +384,12 @@ func (r *Router[Req, T, S]) shadow(session string, req Req) {
 func (r *Router[Req, T, S]) done(o canary.Outcome, counts, shadow bool) {
 	r.mu.Lock()
 	r.active[o.Arm]--
-	if counts && !shadow {
+	switch {
+	case shadow:
+		r.shadows--
+	case counts:
 		r.ctl.Observe(o)
+		r.wakeLocked()
 	}
 	r.releaseLocked()
 	if r.active == [2]int{} {

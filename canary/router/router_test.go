@@ -23,6 +23,9 @@ type fakeArm struct {
 	name    string
 	n       int
 	fail    atomic.Bool
+	panics  atomic.Bool // in Start
+	hang    atomic.Bool // tokens come only with the end of the context
+	tried   atomic.Int64
 	live    atomic.Int64
 	started atomic.Int64
 	closed  atomic.Bool
@@ -42,6 +45,10 @@ func (a *fakeArm) Start(ctx context.Context, req string) (*fakeStream, error) {
 		a.early.Store(true)
 		return nil, errors.New("closed")
 	}
+	a.tried.Add(1)
+	if a.panics.Load() {
+		panic("arm")
+	}
 	if a.fail.Load() {
 		return nil, errEngine
 	}
@@ -59,6 +66,9 @@ func (a *fakeArm) Close() error {
 
 // Next ends the stream's use of its arm with its last token, as an Engine does: Close may come after the arm's.
 func (s *fakeStream) Next() (string, error) {
+	if s.arm.hang.Load() {
+		<-s.ctx.Done()
+	}
 	if err := s.ctx.Err(); err != nil {
 		s.Close()
 		return "", err

@@ -28,6 +28,7 @@ type Routed[Req, T any, S Stream[T]] struct {
 	text               strings.Builder
 	broken             bool // a function of the caller's has panicked: the answer cannot be judged
 	once               sync.Once
+	begun              atomic.Bool // a token has come
 	left               atomic.Bool // Close was called
 }
 
@@ -47,6 +48,7 @@ func (s *Routed[Req, T, S]) Next() (T, error) {
 	s.last = s.router.clock.Now()
 	if s.tokens == 0 {
 		s.first = s.last
+		s.begun.Store(true)
 	}
 	s.tokens++
 	if s.text.Len() < judgedBytes {
@@ -55,7 +57,8 @@ func (s *Routed[Req, T, S]) Next() (T, error) {
 	return t, nil
 }
 
-// Close ends the stream. A stream that is closed before its end is no outcome: its reader has left.
+// Close ends the stream. A stream that is closed before its end is no outcome: its reader has left. But one that was
+// still without its first token was slow, if the wait was.
 func (s *Routed[Req, T, S]) Close() error {
 	s.left.Store(true)
 	err := s.stream.Close()
@@ -66,20 +69,23 @@ func (s *Routed[Req, T, S]) Close() error {
 // finish reports the outcome once.
 func (s *Routed[Req, T, S]) finish(err error) {
 	s.once.Do(func() {
-		o, counts := s.out, false
-		returned := s.router.guard("Fault, Cut or Custom", func() { counts = s.judge(&o, err) })
-		s.router.done(o, counts && returned && !s.broken, s.shadow)
+		o, counts, returned := s.out, false, false
+		// Deferred for a function that calls Goexit. Who left early has left Next running, and nothing of it counts.
+		defer func() { s.router.done(o, counts && returned && (o.Left || !s.broken), s.shadow) }()
+		returned = s.router.guard("Fault, Cut or Custom", func() { counts = s.judge(&o, err) })
 	})
 }
 
 // judge fills in the outcome of a stream that ended with err and reports whether it is one. A reader who has left is no
-// outcome; a deadline that passed is a timeout, for which the engine may be to blame: the comparison with stable tells.
+// outcome unless nothing had come yet; a deadline that passed is a timeout, for which the engine may be to blame: the
+// comparison with stable tells.
 func (s *Routed[Req, T, S]) judge(o *canary.Outcome, err error) bool {
 	cfg := &s.router.cfg
 	if !eof(err) {
 		switch end := s.ctx.Err(); {
 		case s.left.Load(), errors.Is(end, context.Canceled):
-			return false
+			o.Left, o.TTFT = true, s.router.clock.Now().Sub(s.start)
+			return !s.begun.Load() && !s.shadow
 		case errors.Is(end, context.DeadlineExceeded):
 			o.Timeout = true
 		case cfg.Fault != nil && !cfg.Fault(err):

@@ -25,6 +25,8 @@ var patterns = []struct {
 	{"none", func(*simulate.Scenario) {}},
 	{"bursts", func(s *simulate.Scenario) { s.Burst = 6 }},
 	{"clustered", func(s *simulate.Scenario) { s.PerSession, s.Clustered = 20, 20 }},
+	{"ramp", func(s *simulate.Scenario) { s.Ramp = 3 }},
+	{"steps", func(s *simulate.Scenario) { s.Ramp, s.Steps = 3, []float64{0.1, 0.25, 0.5} }},
 	{"2x", func(s *simulate.Scenario) { s.Canary.Error *= 2 }},
 	{"3x", func(s *simulate.Scenario) { s.Canary.Error *= 3 }},
 	{"10x", func(s *simulate.Scenario) { s.Canary.Error *= 10 }},
@@ -67,7 +69,8 @@ func canarySimulate(_ context.Context, c *call) error {
 	fs.IntVar(&base.Requests, "requests", 30000, "requests of a run, both arms together")
 	runs := fs.Int("runs", 200, "runs of every pattern, with seeds from 1 on")
 	peers := fs.Bool("peers", true, "also show the rules of Argo Rollouts, Flagger and GrowthBook on the same traffic")
-	fs.Var(&only, "pattern", "none, bursts, clustered, 2x, 3x, 10x, total, slow or empty; repeatable (default: all)")
+	tune := fs.Bool("tune", false, "compare rules that are each set, on other seeds, to roll back at most a share -alpha of healthy canaries")
+	fs.Var(&only, "pattern", "none, bursts, clustered, ramp, steps, 2x, 3x, 10x, total, slow or empty; repeatable (default: all)")
 	out := c.outputs()
 	if err := c.parseOnly("canary simulate [flags]"); err != nil {
 		return err
@@ -92,10 +95,14 @@ func canarySimulate(_ context.Context, c *call) error {
 		return usage("-base: %v is not between 0 and 1", *errorRate)
 	case !(base.Rate >= 0.001 && base.Rate <= 1e6):
 		return usage("-rate: %v is not between 0.001 and 1e6", base.Rate)
-	case base.Requests < 1:
-		return usage("-requests: %d is not positive", base.Requests)
-	case *runs < 1:
-		return usage("-runs: %d is not positive", *runs)
+	case base.Requests < 1 || base.Requests > 100_000_000:
+		return usage("-requests: %d is not between 1 and 100000000", base.Requests)
+	case *runs < 1 || *runs > 100_000:
+		return usage("-runs: %d is not between 1 and 100000", *runs)
+	case float64(base.Requests)/base.Rate/p.Interval.Seconds() > 1e7:
+		return usage("-interval: %v makes more than 1e7 decisions in a run", p.Interval)
+	case *tune && base.Weight == 0:
+		return usage("-tune: needs a constant -weight")
 	}
 	if p.ErrorObjective = *objective; p.ErrorObjective == 0 {
 		p.ErrorObjective = -1
@@ -107,6 +114,10 @@ func canarySimulate(_ context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	title := fmt.Sprintf("%d runs of %d requests each, %g per second, %g %% errors on stable, decisions every %s", *runs, base.Requests, base.Rate, 100**errorRate, p.Interval)
+	if *tune {
+		return canaryTune(c, out, scenarios, base, *errorRate, p, *runs, title)
+	}
 	rules := map[string]func() simulate.Rule{"krserve": simulate.Policy(p)}
 	if *peers {
 		rules["Argo: 1 min ≥ 95 %, failureLimit 3"] = simulate.FixedRule(0.95, 3)
@@ -117,8 +128,32 @@ func canarySimulate(_ context.Context, c *call) error {
 		}
 	}
 	rows := simulate.Table(scenarios, rules, p.Interval, *runs)
-	title := fmt.Sprintf("%d runs of %d requests each, %g per second, %g %% errors on stable, decisions every %s", *runs, base.Requests, base.Rate, 100**errorRate, p.Interval)
-	return out.write(c.stdout, rows, simulate.Markdown(rows), func() (report.Page, error) { return simulatePage(title, rows) })
+	return out.write(c.stdout, rows, simulate.Markdown(rows), func() (report.Page, error) { return simulatePage(title, rows, simulate.Head(), simulate.Row.Cells) })
+}
+
+// canaryTune compares rules at equal false-alarm rate on those of the scenarios that have a fault.
+func canaryTune(c *call, out outputs, scenarios []simulate.Scenario, base simulate.Scenario, errorRate float64, p canary.Policy, runs int, title string) error {
+	healthy, err := chosen(list{"none", "bursts", "clustered", "ramp"}, base, errorRate)
+	if err != nil {
+		return err
+	}
+	var faulty []simulate.Scenario
+	for _, s := range scenarios {
+		if s.Canary != s.Stable {
+			faulty = append(faulty, s)
+		}
+	}
+	if len(faulty) == 0 {
+		return usage("-tune: no -pattern with a fault")
+	}
+	tuned := simulate.Tuned(healthy, faulty, p, p.Interval, p.Alpha, runs)
+	rows, cells := make([]simulate.Row, len(tuned)), map[string][]string{}
+	for i, r := range tuned {
+		rows[i], cells[r.Scenario+r.Rule] = r.Row, r.Cells()
+	}
+	return out.write(c.stdout, tuned, simulate.TunedMarkdown(tuned), func() (report.Page, error) {
+		return simulatePage(title, rows, simulate.TunedHead(), func(r simulate.Row) []string { return cells[r.Scenario+r.Rule] })
+	})
 }
 
 // chosen returns the scenarios of the named patterns, or of all.
@@ -151,14 +186,14 @@ func chosen(only []string, base simulate.Scenario, errorRate float64) ([]simulat
 }
 
 // simulatePage has the table, and per pattern how many runs had been rolled back after how many canary requests.
-func simulatePage(title string, rows []simulate.Row) (report.Page, error) {
-	page := report.Page{Title: "Simulated canaries", Summary: title, Head: simulate.Head()}
+func simulatePage(title string, rows []simulate.Row, head []string, cells func(simulate.Row) []string) (report.Page, error) {
+	page := report.Page{Title: "Simulated canaries", Summary: title, Head: head}
 	for i := 0; i < len(rows); {
 		var curves []report.Curve
 		limit, first := 1.0, i
 		for ; i < len(rows) && rows[i].Scenario == rows[first].Scenario; i++ {
 			r := rows[i]
-			page.Rows = append(page.Rows, r.Cells())
+			page.Rows = append(page.Rows, cells(r))
 			ends := r.Delays
 			for len(ends) > 0 && math.IsInf(ends[len(ends)-1], 1) {
 				ends = ends[:len(ends)-1]

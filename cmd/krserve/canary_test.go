@@ -36,7 +36,7 @@ func TestCanarySimulate(t *testing.T) {
 	if len(rows) != 2 || rows[0].Median != nil || rows[1].Share != 1 || rows[1].Median == nil || rows[1].Minutes == nil {
 		t.Fatalf("%+v", rows)
 	}
-	// Rarer decisions and a stricter level are later; the stages' own weights are followed on request.
+	// A stricter level is later, rarer decisions are not; the stages' own weights are followed on request.
 	delay := func(more ...string) float64 {
 		t.Helper()
 		if err := json.Unmarshal([]byte(ok(t, "", append([]string{"canary", "simulate", "-runs", "20", "-requests", "4000", "-pattern", "10x", "-peers=false", "-json"}, more...)...)), &rows); err != nil {
@@ -51,11 +51,39 @@ func TestCanarySimulate(t *testing.T) {
 	if strict := delay("-alpha", "1e-6"); strict <= plain {
 		t.Errorf("alpha 1e-6 after %v canary requests, 0.01 after %v", strict, plain)
 	}
-	if rare := delay("-interval", "5m"); rare <= plain {
-		t.Errorf("decisions every 5 minutes after %v canary requests, every 10 s after %v", rare, plain)
+	if rare := delay("-interval", "5m"); rare != plain {
+		t.Errorf("decisions every 5 minutes: after %v canary requests, every 10 s: after %v", rare, plain)
 	}
 	if delay("-weight", "0", "-stages", "0.5:2h,1") == plain {
 		t.Error("-stages without effect")
+	}
+}
+
+// TestCanaryTune: every rule gets a setting per fault, and one that cannot see a fault never does.
+func TestCanaryTune(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.html")
+	args := []string{"canary", "simulate", "-tune", "-runs", "8", "-requests", "2000", "-pattern", "none,total,slow", "-html", page, "-json"}
+	var rows []struct {
+		Scenario, Rule, Setting string
+		Median                  *float64 `json:"median_canary_requests"`
+	}
+	text := ok(t, "", args...)
+	if err := json.Unmarshal([]byte(text), &rows); err != nil {
+		t.Fatal(err)
+	}
+	if again := ok(t, "", args...); again != text || len(rows) != 6 {
+		t.Fatalf("%s\n%s", text, again)
+	}
+	for _, r := range rows {
+		if never := r.Scenario == "total" && strings.HasPrefix(r.Rule, "sequence"); never != (r.Median == nil) || r.Setting == "" {
+			t.Errorf("%+v", r)
+		}
+	}
+	if html, err := os.ReadFile(page); err != nil || strings.Count(string(html), "<svg") != 2 || !strings.Contains(string(html), rows[0].Setting) {
+		t.Errorf("%v\n%s", err, html)
+	}
+	if text := ok(t, "", args[:len(args)-3]...); strings.Count(text, "\n") != 8 {
+		t.Error(text)
 	}
 }
 
@@ -94,6 +122,11 @@ func TestCanaryErrors(t *testing.T) {
 		{"-rate", []string{"simulate", "-rate", "0"}},
 		{"-requests", []string{"simulate", "-requests", "0"}},
 		{"-runs", []string{"simulate", "-runs", "0"}},
+		{"-runs", []string{"simulate", "-runs", "1000000000"}},
+		{"-requests", []string{"simulate", "-requests", "1000000000"}},
+		{"-interval", []string{"simulate", "-interval", "1ms", "-rate", "0.001"}},
+		{"-tune", []string{"simulate", "-tune", "-weight", "0"}},
+		{"-tune", []string{"simulate", "-tune", "-pattern", "none"}},
 		{"no pattern \"4x\"", []string{"simulate", "-pattern", "none,4x"}},
 		{"-seed", []string{"simulate", "-seed", "1"}},
 	} {

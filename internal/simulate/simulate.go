@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/krserve/krserve/canary"
@@ -34,6 +35,10 @@ type Scenario struct {
 	Requests int
 	// Weight is a constant canary weight; 0 follows the policy's stages.
 	Weight float64
+	// Steps are canary weights of equal parts of the run, in place of Weight.
+	Steps []float64
+	// Ramp is what both arms' error rates have been multiplied by at the end of the run, rising steadily. Default 1.
+	Ramp float64
 	// Burst multiplies both arms' error rates in every fifth period of 200 requests: a common cause. Default 1.
 	Burst float64
 	// PerSession is the number of requests per session. Default 1.
@@ -50,6 +55,7 @@ func (s Scenario) withDefaults() Scenario {
 	}
 	def(&s.Rate, 5)
 	def(&s.Burst, 1)
+	def(&s.Ramp, 1)
 	def(&s.Stable.Latency, 1)
 	def(&s.Canary.Latency, 1)
 	s.Requests = max(s.Requests, 0)
@@ -62,7 +68,8 @@ func (s Scenario) withDefaults() Scenario {
 
 // Rule watches outcomes and says when to roll back.
 type Rule interface {
-	Observe(o canary.Outcome)
+	// Observe adds an outcome and reports whether to roll back at once.
+	Observe(o canary.Outcome, now time.Time) bool
 	// Tick looks at the evidence at a time and reports whether to roll back. It is called once per interval.
 	Tick(now time.Time) bool
 	// Weight is the canary's share now.
@@ -75,47 +82,64 @@ type Run struct {
 	CanaryRequests int // until the rollback, or in all
 	Requests       int
 	Elapsed        time.Duration
-	Reason         string
 }
 
 // Simulate runs one rollout. Equal seeds give equal traffic for every rule as long as weights agree: arms follow from
 // the session's hash, and faults from draws that are made whether or not they are used.
 func Simulate(s Scenario, rule Rule, tick time.Duration, seed uint64) Run {
-	s = s.withDefaults()
+	var run Run
+	start := time.Unix(0, 0).UTC()
+	s.withDefaults().traffic(tick, seed, rule.Weight, func(now time.Time) bool {
+		run.Elapsed, run.RolledBack = now.Sub(start), rule.Tick(now)
+		return !run.RolledBack
+	}, func(o canary.Outcome, now time.Time) bool {
+		run.Requests++
+		if o.Arm == canary.Canary {
+			run.CanaryRequests++
+		}
+		run.Elapsed, run.RolledBack = now.Sub(start), rule.Observe(o, now)
+		return !run.RolledBack
+	})
+	return run
+}
+
+// traffic invents requests until Requests of them are over, or look or serve says that it is enough. look is called
+// every tick.
+func (s Scenario) traffic(tick time.Duration, seed uint64, weight func() float64, look func(time.Time) bool, serve func(canary.Outcome, time.Time) bool) {
 	rng := rand.New(rand.NewPCG(seed, 0x5851f42d4c957f2d))
 	now := time.Unix(0, 0).UTC()
 	next := now.Add(tick)
-	var run Run
 	session, left := "", 0
 	cluster := false
 	salt := strconv.FormatUint(seed, 36)
-	for run.Requests < s.Requests {
+	for i := range s.Requests {
 		now = now.Add(time.Duration(rng.ExpFloat64() / s.Rate * float64(time.Second)))
-		for !now.Before(next) {
-			if rule.Tick(next) {
-				run.RolledBack, run.Elapsed = true, next.Sub(time.Unix(0, 0))
-				return run
+		for ; !now.Before(next); next = next.Add(tick) {
+			if !look(next) {
+				return
 			}
-			next = next.Add(tick)
 		}
 		if left == 0 {
-			session, left = salt+"-"+strconv.Itoa(run.Requests), s.PerSession
+			session, left = salt+"-"+strconv.Itoa(i), s.PerSession
 			cluster = rng.IntN(s.Clustered) == 0
 		}
 		left--
-		w := rule.Weight()
-		if s.Weight > 0 {
+		var w float64
+		switch {
+		case len(s.Steps) > 0:
+			w = s.Steps[i*len(s.Steps)/s.Requests]
+		case s.Weight > 0:
 			w = s.Weight
+		default:
+			w = weight()
 		}
 		arm := canary.Assign(salt, session, w)
 		h := s.Stable
 		if arm == canary.Canary {
 			h = s.Canary
-			run.CanaryRequests++
 		}
-		run.Requests++
-		rate := h.Error
-		if run.Requests/200%5 == 4 {
+		rate := h.Error * (1 + (s.Ramp-1)*float64(i)/float64(s.Requests))
+		if (i+1)/200%5 == 4 {
 			rate *= s.Burst
 		}
 		if s.Clustered > 1 {
@@ -127,14 +151,20 @@ func Simulate(s Scenario, rule Rule, tick time.Duration, seed uint64) Run {
 		u, v, z1, z2 := rng.Float64(), rng.Float64(), rng.NormFloat64(), rng.NormFloat64()
 		o := canary.Outcome{Arm: arm, Session: session, Weight: w, Error: u < rate, Empty: v < h.Empty}
 		if !o.Error {
-			o.TTFT = time.Duration(h.Latency * math.Exp(0.6*z1) * 2e8)
-			o.ITL = time.Duration(h.Latency * math.Exp(0.3*z2) * 2e7)
+			o.TTFT = time.Duration(h.Latency * math.Exp(ttftSigma*z1) * float64(ttftMedian))
+			o.ITL = time.Duration(h.Latency * math.Exp(itlSigma*z2) * float64(itlMedian))
 		}
-		rule.Observe(o)
+		if !serve(o, now) {
+			return
+		}
 	}
-	run.Elapsed = now.Sub(time.Unix(0, 0))
-	return run
 }
+
+// Latencies of a healthy arm are lognormal.
+const (
+	ttftMedian, ttftSigma = 200 * time.Millisecond, 0.6
+	itlMedian, itlSigma   = 20 * time.Millisecond, 0.3
+)
 
 // Delay is a number that is infinite where nothing happened; JSON has null for that.
 type Delay float64
@@ -179,27 +209,40 @@ func Table(scenarios []Scenario, rules map[string]func() Rule, tick time.Duratio
 
 func row(s Scenario, name string, rule func() Rule, tick time.Duration, runs int) Row {
 	delays, minutes := make([]float64, runs), make([]float64, runs)
-	workers := runtime.GOMAXPROCS(0)
+	parallel(runs, func(i int) {
+		r := Simulate(s, rule(), tick, uint64(i+1))
+		delays[i], minutes[i] = math.Inf(1), math.Inf(1)
+		if r.RolledBack {
+			delays[i], minutes[i] = float64(r.CanaryRequests), r.Elapsed.Minutes()
+		}
+	})
+	return summary(s.Name, name, delays, minutes)
+}
+
+// parallel calls f(0) … f(n − 1), several at a time.
+func parallel(n int, f func(i int)) {
+	var next atomic.Int64
 	var wg sync.WaitGroup
-	for w := range workers {
+	for range runtime.GOMAXPROCS(0) {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
-			for i := w; i < runs; i += workers {
-				r := Simulate(s, rule(), tick, uint64(i+1))
-				delays[i], minutes[i] = math.Inf(1), math.Inf(1)
-				if r.RolledBack {
-					delays[i], minutes[i] = float64(r.CanaryRequests), r.Elapsed.Minutes()
-				}
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
 			}
 		}()
 	}
 	wg.Wait()
+}
+
+// summary makes a row of what every run took.
+func summary(scenario, rule string, delays, minutes []float64) Row {
+	runs := len(delays)
 	sort.Float64s(delays)
 	sort.Float64s(minutes)
 	back := sort.SearchFloat64s(delays, math.Inf(1))
 	p90 := min(runs-1, runs*9/10)
-	return Row{Scenario: s.Name, Rule: name, Runs: runs, RolledBack: float64(back) / float64(runs), Delays: delays,
+	return Row{Scenario: scenario, Rule: rule, Runs: runs, RolledBack: float64(back) / float64(runs), Delays: delays,
 		Median: Delay(delays[runs/2]), P90: Delay(delays[p90]), Minutes: Delay(minutes[runs/2]), P90Minutes: Delay(minutes[p90])}
 }
 
