@@ -144,3 +144,26 @@ pool-soak:
 	@mkdir -p $(dir $(POOL_SOAK_LOG))
 	{ git log -1 --format="commit %h"; date -u +%F; lscpu 2>/dev/null | grep 'Model name' || uname -m; $(GO) version; } > $(POOL_SOAK_LOG)
 	$(GO) test -race -count=1 -timeout 0 -run TestModelSoak -v ./kvcache -pool-seeds 1000 | tee -a $(POOL_SOAK_LOG)
+
+.PHONY: bench-regress regress regress-goldens
+
+# make bench-regress     `krserve regress history` against apache-otava and ruptures; results under bench/results
+REGRESS_PEERS ?= .testdata/regresspeers
+REGRESS_OUT   ?= bench/results/regress-$(shell date -u +%F)
+REGRESS_FLAGS ?=
+OTAVA          = apache-otava==0.8.0
+bench-regress:
+	@[ -x $(REGRESS_PEERS)/v/bin/python ] || python3 -m venv $(REGRESS_PEERS)/v
+	@[ -d $(REGRESS_PEERS)/otava/tests ] || { $(REGRESS_PEERS)/v/bin/pip install -q $(OTAVA) ruptures==1.1.10 && mkdir -p $(REGRESS_PEERS)/otava && \
+	  $(REGRESS_PEERS)/v/bin/pip download -q --no-deps --no-binary :all: -d $(REGRESS_PEERS) $(OTAVA) && tar xzf $(REGRESS_PEERS)/apache_otava-*.tar.gz --strip-components=1 -C $(REGRESS_PEERS)/otava; }
+	$(GO) build -o bin/krserve ./cmd/krserve
+	@mkdir -p $(dir $(REGRESS_OUT))
+	$(REGRESS_PEERS)/v/bin/python bench/regress.py -krserve bin/krserve -otava $(REGRESS_PEERS)/otava $(REGRESS_FLAGS) -out $(REGRESS_OUT)
+
+# make regress           krserve's own benchmarks against an earlier commit, BASE=commit or the branch's base: a minute, advice only
+regress:
+	$(GO) build -o bin/krserve ./cmd/krserve
+	@scripts/regress.sh bin/krserve $(BASE)
+
+regress-goldens:
+	$(REGRESS_PEERS)/v/bin/python regress/testdata/make_goldens.py $(REGRESS_PEERS)/otava > regress/testdata/goldens.json

@@ -20,7 +20,7 @@ func quick() Policy {
 	}
 }
 
-func mustNew(t *testing.T, p Policy) *Controller {
+func mustNew(t testing.TB, p Policy) *Controller {
 	t.Helper()
 	c, err := New(p, epoch)
 	if err != nil {

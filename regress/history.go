@@ -81,14 +81,18 @@ const Window = 128
 //
 // The test is the Mann–Whitney change-point model of Hawkins and Deng (A nonparametric change-point control chart,
 // Journal of Quality Technology 42(2), 2010): after every commit, the largest standardised rank statistic over all ways
-// to split the commits since the last change. Its limit keeps the false alarms of exchangeable measurements, whatever
-// their distribution, at the promised rate per commit; see also jump. Measurements that depend on their predecessors raise the limit
-// by the inflation of variance that their autocorrelation explains. Neither one
-// outlier nor two in a row are ever an alarm. NaN and infinite values count as commits without measurement.
+// to split the commits since the last change, exact where few stand on one side. Its limit keeps the false alarms of
+// exchangeable measurements, whatever their distribution, at the promised rate per commit; apart and jump see the large
+// steps that ranks cannot tell within a few commits. Measurements that depend on their predecessors raise the limit by
+// the inflation of variance that their autocorrelation explains. Neither one outlier nor two in a row are ever an
+// alarm. NaN and infinite values count as commits without measurement.
 func Detect(values []float64, o HistoryOptions) []Change {
 	o = o.withDefaults()
 	rate := -math.Log1p(-o.Alpha/float64(o.Series)) / float64(o.Commits)
-	d := detector{o: o, rate: rate, limit: limitOfRate(rate)}
+	d := detector{o: o, rate: rate}
+	for n := range d.limit {
+		d.limit[n] = limitOfRate(rate, n)
+	}
 	at := make([]int, 0, len(values)) // indices of measured commits
 	for i, v := range values {
 		if !math.IsNaN(v) && !math.IsInf(v, 0) {
@@ -104,22 +108,10 @@ func Detect(values []float64, o HistoryOptions) []Change {
 	return out
 }
 
-// limitOfRate inverts the table of false alarms per commit, log-linear in the squared limit between and beyond entries.
-func limitOfRate(rate float64) float64 {
-	t := falseAlarms
-	i := 1
-	for i < len(t)-1 && t[i].rate > rate {
-		i++
-	}
-	a, b := t[i-1], t[i]
-	f := (math.Log(rate) - math.Log(a.rate)) / (math.Log(b.rate) - math.Log(a.rate))
-	return math.Sqrt(math.Max(1, a.limit*a.limit+f*(b.limit*b.limit-a.limit*a.limit)))
-}
-
 type detector struct {
 	o       HistoryOptions
-	rate    float64 // of false alarms per commit
-	limit   float64 // of the rank scan, for it
+	rate    float64             // of false alarms per commit
+	limit   [Window + 1]float64 // of the rank scan, by the length of the window
 	xs      []float64
 	rank    []int // in doubled midranks within xs[start:], for the same indices as xs
 	start   int   // of the window
@@ -128,6 +120,23 @@ type detector struct {
 
 // add takes the next measurement and raises an alarm if the window has split.
 func (d *detector) add(x float64) {
+	d.push(x)
+	w := d.xs[d.start:]
+	if k, score := split(d.rank[d.start:]); score > d.limit[len(w)] {
+		if limit := d.limit[len(w)] * math.Sqrt(inflation(w, k)); score > limit && d.alarm(w, k, score, limit) {
+			return
+		}
+	}
+	if k, score, limit := apart(w, d.rate); k > 0 && d.alarm(w, k, score, limit) {
+		return
+	}
+	if k, score := jump(w, d.rate); k > 0 {
+		d.alarm(w, k, score, jumpSpreads)
+	}
+}
+
+// push appends a measurement to the window and updates the ranks.
+func (d *detector) push(x float64) {
 	if len(d.xs)-d.start >= Window {
 		d.drop()
 	}
@@ -144,55 +153,6 @@ func (d *detector) add(x float64) {
 		}
 	}
 	d.xs, d.rank = append(d.xs, x), append(d.rank, r)
-	w := d.xs[d.start:]
-	if k, score := split(d.rank[d.start:]); score > d.limit {
-		if limit := d.limit * math.Sqrt(inflation(w, k)); score > limit && d.alarm(w, k, score, limit) {
-			return
-		}
-	}
-	if k, score := jump(w, d.rate); k > 0 {
-		d.alarm(w, k, score, jumpSpreads)
-	}
-}
-
-// A jump is too large for its ranks to say so within a few commits.
-const (
-	jumpSpreads = 8.0 // robust standard deviations that every measurement after a jump is away
-	jumpAfter   = 3   // measurements after it, at least
-	jumpBefore  = 6
-)
-
-// jump looks for a step so large that waiting for the rank test is waste: the last measurements, three at least, all lie
-// far to one side of all that came before. How many it takes depends on how often a measurement went that far alone:
-// with the frequency q, as many as bring q to that power below the false-alarm rate.
-func jump(w []float64, rate float64) (k int, score float64) {
-	for m := jumpAfter; m <= 2*jumpAfter && len(w)-m >= jumpBefore; m++ {
-		k := len(w) - m
-		med := median(w[:k])
-		spread := 0.0
-		rest := make([]float64, k)
-		for i, x := range w[:k] {
-			rest[i] = math.Abs(x - med)
-		}
-		spread = 1.4826 * median(rest)
-		side, least := math.Copysign(1, w[k]-med), math.Inf(1)
-		for _, x := range w[k:] {
-			least = math.Min(least, side*(x-med))
-		}
-		if !(least > jumpSpreads*spread && least > 0) {
-			return 0, 0 // nor do more of them
-		}
-		far := 1.0
-		for _, x := range w[:k] {
-			if side*(x-med) >= jumpSpreads*spread && x != med {
-				far++
-			}
-		}
-		if math.Pow(far/float64(k+1), float64(m)) <= rate {
-			return k, math.Min(least/spread, math.MaxFloat64)
-		}
-	}
-	return 0, 0
 }
 
 func (d *detector) drop() {
@@ -206,20 +166,6 @@ func (d *detector) drop() {
 			d.rank[i]--
 		}
 	}
-}
-
-// split returns where a window of doubled midranks divides best, as the number of items before, and the standardised
-// rank statistic there.
-func split(rank2 []int) (k int, score float64) {
-	n, u := len(rank2), 0
-	for i := 1; i < n; i++ {
-		u += n + 1 - rank2[i-1]
-		z := math.Abs(float64(u)) / math.Sqrt(float64(i)*float64(n-i)*float64(n+1)/3)
-		if z > score {
-			k, score = i, z
-		}
-	}
-	return k, score
 }
 
 // alarm records a change, unless it is smaller than the least that counts.
@@ -280,7 +226,7 @@ func inflation(w []float64, k int) float64 {
 		}
 	}
 	phi := num / den
-	phi = (phi+2/n)/math.Max(0.5, 1-6/n) + 0.1/math.Sqrt(n)
+	phi = (phi+2/n)/math.Max(0.5, 1-6/n) + 0.1/math.Sqrt(n) + 2/n
 	phi = math.Max(0, math.Min(0.95, phi))
 	return (1 + phi) / (1 - phi)
 }
@@ -320,31 +266,48 @@ func slopes(w []float64, k int) bool {
 	return line < step
 }
 
-// settle places every alarm by all that is known now: between its neighbours, with a confidence range, the levels on
-// both sides, and whether it has passed.
+// settle places every alarm by all that is known now: between the changes beside it, with a confidence range, the levels
+// on both sides, and whether it has passed. What has passed is found weakest first, as without it the others have
+// longer sides.
 func (d *detector) settle() []Change {
 	out := slices.Clone(d.changes)
-	edge := func(i int) int { // the change before and after i that holds
-		switch {
-		case i < 0:
-			return 0
-		case i >= len(out):
-			return len(d.xs)
-		}
-		return out[i].Index
-	}
-	for range 2 { // moving one changes its neighbours' ranges
-		for i := range out {
-			lo, hi := edge(i-1), edge(i+1)
-			if w := d.xs[lo:hi]; len(w) >= 2 {
-				k := bestStep(w)
-				out[i].Index = lo + k
+	between := func(i int) (lo, hi int) {
+		hi = len(d.xs)
+		for j := range out {
+			switch {
+			case out[j].Passing:
+			case j < i:
+				lo = out[j].Index
+			case j > i:
+				return lo, out[j].Index
 			}
 		}
+		return lo, hi
+	}
+	for {
+		for range 2 { // moving one changes the ranges of those beside it
+			for i := range out {
+				if lo, hi := between(i); !out[i].Passing && hi-lo >= 2 {
+					out[i].Index = lo + bestStep(d.xs[lo:hi])
+				}
+			}
+		}
+		weakest, least := -1, 1.0
+		for i, c := range out {
+			if lo, hi := between(i); !c.Passing && c.Index > lo && c.Index < hi {
+				if s := d.support(d.xs[lo:hi], c.Index-lo); s < least {
+					weakest, least = i, s
+				}
+			}
+		}
+		if weakest < 0 {
+			break
+		}
+		out[weakest].Passing = true
 	}
 	for i := range out {
 		c := &out[i]
-		lo, hi := edge(i-1), edge(i+1)
+		lo, hi := between(i)
 		k := c.Index - lo
 		w := d.xs[lo:hi]
 		if k < 1 || k >= len(w) {
@@ -353,13 +316,23 @@ func (d *detector) settle() []Change {
 		c.Before, c.After = median(w[:k]), median(w[k:])
 		first, last := placeRange(w, k)
 		c.First, c.Last = lo+first, lo+last
-		local := detector{xs: w, rank: make([]int, len(w))}
-		local.rerank()
-		_, score := split(local.rank)
-		at, _ := jump(w[:min(len(w), k+jumpAfter)], 1)
-		c.Passing = score <= d.limit && at != k
 	}
 	return out
+}
+
+// support is how strong the evidence for a change at w[k] is, as a share of what an alarm takes.
+func (d *detector) support(w []float64, k int) float64 {
+	before, after := median(w[:k]), median(w[k:])
+	if math.Abs(after-before) < d.o.MinEffect*math.Abs(before) {
+		return 0
+	}
+	if abrupt(w, k, d.rate) {
+		return math.Inf(1)
+	}
+	local := detector{xs: w, rank: make([]int, len(w))}
+	local.rerank()
+	_, score := split(local.rank)
+	return score / d.limit[min(len(w), Window)]
 }
 
 // bestStep returns the division of w with the least absolute residuals around both medians, among those that leave at

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -68,11 +69,81 @@ func TestWriteGo(t *testing.T) {
 	}
 }
 
+// TestParseRejects: what cannot be read is named by file and line.
 func TestParseRejects(t *testing.T) {
-	for _, text := range []string{"", "no results\n", "{", `{"prefill_tok_s": "x"}`, "BenchmarkX 1 NaN ns/op\n"} {
-		if _, err := Parse([]byte(text), "file"); !errors.Is(err, ErrInput) {
-			t.Errorf("%q: %v", text, err)
+	for text, want := range map[string]string{
+		"":                           "file: no benchmark results",
+		"no results\n":               "file: no benchmark results among 1 lines",
+		"{":                          "file: JSON before byte 0",
+		`{"prefill_tok_s": "x"}`:     "file: JSON before byte",
+		"\nBenchmarkX 1 NaN ns/op\n": "file:2: X has the value NaN",
+		"BenchmarkX 1 +Inf ns/op\n":  "file:1: X has the value +Inf",
+		"BenchmarkX 1 5\n":           "file:1: ",
+	} {
+		if _, err := Parse([]byte(text), "file"); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
 		}
+	}
+	for text, want := range map[string]string{
+		"":                               "file: no measurements with a commit",
+		"commit,a\nx,1\ny,nan\n":         `file:3: column "a": "nan" is not a finite number`,
+		"commit,a\nx,1\n,2\n":            "file:3: no commit",
+		"commit,a\nx,1,2\n":              "file: record on line 2",
+		"commit,a,a\nx,1,2\n":            `file:1: columns 2 and 3 are both "a"`,
+		"time;commit;a\n1;x;2\n":         `file:1: no column "commit"`,
+		"sha,a\nx,1\n":                   `file:1: no column "commit"`,
+		"commit,a\nx,\ny,\n":             "file: no measurements with a commit",
+		"BenchmarkX 1 5 ns/op\n":         "file:1: X has no commit",
+		`{"name":"a","value":1}`:         `file:1: no "commit"`,
+		`{"commit":"x","name":"a"}`:      `file:1: "a" has neither`,
+		"{\"commit\":\"x\"}\n":           "file:1: neither",
+		`{"commit":"x","value":1e999}`:   "file:1: ",
+		"{\"commit\":\"x\",\n\"a\":1}\n": "file:1: ",
+	} {
+		if _, err := ParseHistory([]byte(text), "file"); !errors.Is(err, ErrInput) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestPackages: benchmarks of one name in two packages are two series; one that only one package has keeps its name.
+func TestPackages(t *testing.T) {
+	list := parse(t, "pkg: x/a\nBenchmarkE 1 5 ns/op\nBenchmarkF 1 5 ns/op\npkg: x/b\nBenchmarkE 1 900 ns/op\n")
+	var names []string
+	for _, s := range list {
+		names = append(names, s.Name)
+	}
+	if got := strings.Join(names, " "); got != "x/a.E F x/b.E" {
+		t.Error(got)
+	}
+}
+
+// TestNegative: values of either sign are compared by their difference.
+func TestNegative(t *testing.T) {
+	rep, err := Compare(parse(t, goBench("X", -3, -2, -1, 0, 1, 2)), parse(t, goBench("X", 97, 98, 99, 100, 101, 102)), Options{})
+	if err != nil || rep.Results[0].Verdict != Regression {
+		t.Errorf("%+v, %v", rep, err)
+	}
+}
+
+// TestManySeries: the correction holds for thousands of series, and one that is far worse is still found among them.
+func TestManySeries(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	var before, after []Sample
+	for i := range 3000 {
+		name, level := fmt.Sprint("S", i), 100.0
+		if i == 1234 {
+			level = 200
+		}
+		before = append(before, Sample{Name: name, Unit: "sec/op", Values: around(rng, 100, 20)})
+		after = append(after, Sample{Name: name, Unit: "sec/op", Values: around(rng, level, 20)})
+	}
+	rep, err := Compare(before, after, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if worse := rep.Regressions(); len(worse) != 1 || worse[0].Name != "S1234" {
+		t.Errorf("%+v", worse)
 	}
 }
 
@@ -96,6 +167,30 @@ func TestRun(t *testing.T) {
 		if len(got) != c.want || c.want == 1 && !got[0].Confirmed {
 			t.Errorf("factor %g: %+v", c.factor, job.Report.Results)
 		}
+	}
+}
+
+// TestRunNoise: what differs as much when the old side is measured twice is noise, and what some blocks lack is named.
+func TestRunNoise(t *testing.T) {
+	calls, level := 0, 1.0
+	machine := func(context.Context) ([]Sample, error) {
+		calls++
+		level *= 1.02 // a machine that slows down all the time
+		list := []Sample{{Name: "X", Unit: "sec/op", Values: []float64{level}}}
+		if calls%5 > 0 {
+			list = append(list, Sample{Name: "Y", Unit: "sec/op", Values: []float64{1}})
+		}
+		return list, nil
+	}
+	job, err := Run(context.Background(), Plan{Old: machine, New: machine})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(job.Report.Regressions()) > 0 || len(job.Report.Results) != 1 {
+		t.Errorf("%+v", job.Report.Results)
+	}
+	if len(job.Incomplete) != 1 || job.Incomplete[0] != "Y sec/op" {
+		t.Errorf("incomplete: %q", job.Incomplete)
 	}
 }
 

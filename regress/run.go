@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -37,12 +39,14 @@ type Plan struct {
 
 // Job is what a Run measured and found.
 type Job struct {
-	Report  Report        `json:"report"`
-	Old     []Sample      `json:"old_samples"` // i-th values belong to the i-th block
-	New     []Sample      `json:"new_samples"`
-	Control []Sample      `json:"control_samples,omitempty"`
-	Blocks  int           `json:"blocks"`
-	Elapsed time.Duration `json:"elapsed"`
+	Report  Report   `json:"report"`
+	Old     []Sample `json:"old_samples"` // i-th values belong to the i-th block
+	New     []Sample `json:"new_samples"`
+	Control []Sample `json:"control_samples,omitempty"`
+	// Incomplete are series that some measurement lacked, which are not judged.
+	Incomplete []string      `json:"incomplete,omitempty"`
+	Blocks     int           `json:"blocks"`
+	Elapsed    time.Duration `json:"elapsed"`
 	// Cut says that the budget ended the run before all blocks.
 	Cut bool `json:"cut,omitempty"`
 }
@@ -138,6 +142,13 @@ func (p Plan) blocks(ctx context.Context, rng *rand.Rand, start time.Time) (Job,
 		return Job{}, errBudget
 	}
 	job.Old, job.New = kept[0].complete(job.Blocks), kept[1].complete(job.Blocks)
+	for i := range kept {
+		for _, name := range kept[i].incomplete(job.Blocks) {
+			if !slices.Contains(job.Incomplete, name) {
+				job.Incomplete = append(job.Incomplete, name)
+			}
+		}
+	}
 	o := p.Options
 	o.Paired = true
 	if !p.NoControl {
@@ -191,7 +202,8 @@ func (k *blocks) add(b int, list []Sample) {
 	for _, s := range list {
 		key := [2]string{s.Name, s.Unit}
 		if k.seen[key] != b || len(s.Values) == 0 {
-			continue // missing in an earlier block
+			k.seen[key] = -1 // missing in an earlier block
+			continue
 		}
 		k.seen[key]++
 		k.set.add(s.Name, s.Unit, s.Higher, median(s.Values))
@@ -202,9 +214,21 @@ func (k *blocks) add(b int, list []Sample) {
 func (k *blocks) complete(n int) []Sample {
 	var out []Sample
 	for _, s := range k.set.list {
-		if len(s.Values) == n {
+		if k.seen[[2]string{s.Name, s.Unit}] == n {
 			out = append(out, s)
 		}
 	}
+	return out
+}
+
+// incomplete names the series that some blocks measured.
+func (k *blocks) incomplete(n int) []string {
+	var out []string
+	for key, seen := range k.seen {
+		if seen != n {
+			out = append(out, strings.TrimSpace(key[0]+" "+key[1]))
+		}
+	}
+	slices.Sort(out)
 	return out
 }

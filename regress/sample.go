@@ -46,7 +46,8 @@ func Parse(data []byte, name string) ([]Sample, error) {
 		err = set.readGo(data, name, nil)
 	}
 	if err == nil && len(set.list) == 0 {
-		err = fmt.Errorf("%w: %s: no benchmark results", ErrInput, name)
+		err = fmt.Errorf("%w: %s: no benchmark results among %d lines; want those of go test -bench or of krserve bench -json",
+			ErrInput, name, bytes.Count(data, []byte("\n")))
 	}
 	if err != nil {
 		return nil, err
@@ -74,29 +75,45 @@ func (s *samples) add(name, unit string, higher bool, v float64) {
 	s.list[i].Values = append(s.list[i].Values, v)
 }
 
-// readGo reads Go's benchmark format. each, if given, sees every result in place of the collection.
-func (s *samples) readGo(data []byte, name string, each func(r *benchfmt.Result, v benchfmt.Value, higher bool) error) error {
+// readGo reads Go's benchmark format. each, if given, sees every result in place of the collection. A benchmark that more
+// than one package has bears its package's name.
+func (s *samples) readGo(data []byte, name string, each func(r *benchfmt.Result, series string, v benchfmt.Value, higher bool) error) error {
+	packages := map[string]string{} // by benchmark; "*" are several
+	for rd := benchfmt.NewReader(bytes.NewReader(data), name); rd.Scan(); {
+		if r, ok := rd.Result().(*benchfmt.Result); ok {
+			if p, seen := packages[string(r.Name)]; !seen {
+				packages[string(r.Name)] = r.GetConfig("pkg")
+			} else if p != r.GetConfig("pkg") {
+				packages[string(r.Name)] = "*"
+			}
+		}
+	}
 	rd := benchfmt.NewReader(bytes.NewReader(data), name)
 	for rd.Scan() {
 		switch r := rd.Result().(type) {
 		case *benchfmt.SyntaxError:
 			return fmt.Errorf("%w: %s", ErrInput, r.Error())
 		case *benchfmt.Result:
+			series := string(r.Name)
+			if p := r.GetConfig("pkg"); packages[series] == "*" && p != "" {
+				series = p + "." + series
+			}
 			for _, v := range r.Values {
 				higher := HigherIsBetter(v.Unit)
 				if m := rd.Units()[benchfmt.UnitMetadataKey{Unit: v.Unit, Key: "better"}]; m != nil {
 					higher = m.Value == "higher"
 				}
 				if math.IsNaN(v.Value) || math.IsInf(v.Value, 0) {
-					return fmt.Errorf("%w: %s: %s has the value %g %s", ErrInput, name, r.Name, v.Value, v.Unit)
+					_, line := r.Pos()
+					return fmt.Errorf("%w: %s:%d: %s has the value %g %s", ErrInput, name, line, r.Name, v.Value, v.Unit)
 				}
 				if each != nil {
-					if err := each(r, v, higher); err != nil {
+					if err := each(r, series, v, higher); err != nil {
 						return err
 					}
 					continue
 				}
-				s.add(string(r.Name), v.Unit, higher, v.Value)
+				s.add(series, v.Unit, higher, v.Value)
 			}
 		}
 	}

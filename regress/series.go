@@ -41,14 +41,15 @@ func ReadHistory(path string) ([]Series, error) {
 // ParseHistory is ReadHistory for bytes; name is for errors.
 func ParseHistory(data []byte, name string) ([]Series, error) {
 	h := &histories{index: map[[2]string]int{}}
+	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	trimmed := bytes.TrimLeft(data, " \t\r\n")
 	head, _, _ := bytes.Cut(trimmed, []byte("\n"))
 	var err error
 	switch {
 	case len(trimmed) > 0 && trimmed[0] == '{':
 		err = h.readLines(data, name)
-	case slices.Contains(strings.Split(strings.TrimSpace(string(head)), ","), "commit"):
-		err = h.readCSV(trimmed, name)
+	case bytes.ContainsAny(head, ",;\t") && !bytes.HasPrefix(head, []byte("Benchmark")):
+		err = h.readCSV(data, name)
 	default:
 		err = h.readGo(data, name)
 	}
@@ -102,6 +103,14 @@ func (h *histories) readCSV(data []byte, name string) error {
 		return fmt.Errorf("%w: %s: %v", ErrInput, name, err)
 	}
 	commit := slices.Index(head, "commit")
+	if commit < 0 {
+		return fmt.Errorf("%w: %s:1: no column \"commit\" among the comma-separated %q", ErrInput, name, head)
+	}
+	for i, column := range head {
+		if k := slices.Index(head, column); k < i {
+			return fmt.Errorf("%w: %s:1: columns %d and %d are both %q", ErrInput, name, k+1, i+1, column)
+		}
+	}
 	for {
 		row, err := r.Read()
 		if errors.Is(err, io.EOF) {
@@ -111,6 +120,9 @@ func (h *histories) readCSV(data []byte, name string) error {
 			return fmt.Errorf("%w: %s: %v", ErrInput, name, err)
 		}
 		line, _ := r.FieldPos(0)
+		if strings.TrimSpace(row[commit]) == "" {
+			return fmt.Errorf("%w: %s:%d: no commit", ErrInput, name, line)
+		}
 		for i, field := range row {
 			switch head[i] {
 			case "commit", "time", "branch", "version":
@@ -179,12 +191,13 @@ func (h *histories) readLines(data []byte, name string) error {
 
 func (h *histories) readGo(data []byte, name string) error {
 	var set samples
-	return set.readGo(data, name, func(r *benchfmt.Result, v benchfmt.Value, higher bool) error {
+	return set.readGo(data, name, func(r *benchfmt.Result, series string, v benchfmt.Value, higher bool) error {
 		commit := r.GetConfig("commit")
 		if commit == "" {
-			return fmt.Errorf("%w: %s: %s has no commit; a line `commit: …` goes before each commit's results", ErrInput, name, r.Name)
+			_, line := r.Pos()
+			return fmt.Errorf("%w: %s:%d: %s has no commit; a line `commit: …` goes before each commit's results", ErrInput, name, line, r.Name)
 		}
-		h.add(string(r.Name), v.Unit, higher, commit, v.Value)
+		h.add(series, v.Unit, higher, commit, v.Value)
 		return nil
 	})
 }

@@ -9,8 +9,11 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/term"
 
 	"github.com/krserve/krserve/regress"
 	"github.com/krserve/krserve/regress/report"
@@ -116,7 +119,9 @@ func regressHistory(_ context.Context, c *call) error {
 	var o regress.HistoryOptions
 	c.flags.Float64Var(&o.Alpha, "alpha", 0.05, "chance of any false alarm in any series within -commits")
 	c.flags.IntVar(&o.Commits, "commits", 100, "span of commits that -alpha is promised for")
+	c.flags.IntVar(&o.Series, "series", 0, "how many series -alpha is promised for; 0 is all in FILE")
 	c.flags.Float64Var(&o.MinEffect, "min-effect", 0.01, "smallest change worth an alarm, as a share")
+	since := c.flags.String("since", "", "regressions whose alarm came before this `COMMIT` are known: they are listed, but do not fail")
 	out := c.outputs()
 	files, err := c.parse("regress history [flags] FILE")
 	if err != nil {
@@ -141,11 +146,22 @@ func regressHistory(_ context.Context, c *call) error {
 		return err
 	}
 	var standing []string
+	known := false
 	for _, f := range found {
-		if f.Regressed >= 0 {
+		from := 0
+		if *since != "" {
+			if from = slices.Index(f.Commits, *since); from < 0 {
+				from = len(f.Commits)
+			}
+			known = known || from < len(f.Commits)
+		}
+		if f.Regressed >= 0 && f.Changes[f.Regressed].Alarm >= from {
 			first, last := f.Range(f.Changes[f.Regressed])
 			standing = append(standing, fmt.Sprintf("%s (%s … %s)", strings.TrimSpace(f.Name+" "+f.Unit), first, last))
 		}
+	}
+	if *since != "" && !known {
+		return fmt.Errorf("%s: no commit %q of -since", files[0], *since)
 	}
 	if len(standing) > 0 {
 		return finding(fmt.Sprintf("%d of %d series regressed: %s", len(standing), len(found), strings.Join(standing, ", ")))
@@ -176,6 +192,7 @@ func regressRun(ctx context.Context, c *call) error {
 	if err := plan.Validate(); err != nil {
 		return usage("%v", err)
 	}
+	plan.Progress = blockProgress(c.stderr)
 	job, err := regress.Run(ctx, plan)
 	if err != nil {
 		return err
@@ -195,11 +212,29 @@ func regressRun(ctx context.Context, c *call) error {
 	if job.Cut {
 		text += "the budget ended the run early\n"
 	}
+	for _, name := range job.Incomplete {
+		text += "not in every measurement, so not judged: " + name + "\n"
+	}
 	err = out.write(c.stdout, job, text, func() (report.Page, error) { return report.Compare(*before+" → "+*after, job.Report) })
 	if err != nil {
 		return err
 	}
 	return regressed(job.Report)
+}
+
+// blockProgress counts blocks on a terminal, and is nil elsewhere.
+func blockProgress(w io.Writer) func(block, of int) {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	last := 0
+	return func(block, of int) {
+		if block != last {
+			fmt.Fprintf(w, "\rblock %d of %d ", block, of)
+		}
+		last = block
+	}
 }
 
 // shell measures by a command line whose output is benchmark results.

@@ -15,6 +15,9 @@ func NormalQuantile(p float64) float64 { return stdNormal.Quantile(p) }
 // NormalSurvival returns P(Z > z), accurate in the far tail.
 func NormalSurvival(z float64) float64 { return 0.5 * math.Erfc(z/math.Sqrt2) }
 
+// StudentSurvival returns P(T > t) for Student's distribution with nu degrees of freedom.
+func StudentSurvival(t, nu float64) float64 { return tSurvival(t, nu) }
+
 // logSumExp returns log(Σ exp(xs[i])) without overflow.
 func logSumExp(xs []float64) float64 {
 	m := math.Inf(-1)

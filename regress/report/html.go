@@ -2,11 +2,13 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"html/template"
 	"image/color"
 	"io"
 	"math"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -74,15 +76,32 @@ func Compare(title string, r regress.Report) (Page, error) {
 	if len(r.Results) == 0 {
 		return p, nil
 	}
-	svg, err := intervals(r.Results)
-	p.Plots = []Plot{{"Change of every series, with its interval; grey is the control", svg}}
+	drawn, title := r.Results, "Change of every series, with its interval; grey is the control"
+	if len(drawn) > most {
+		// The largest changes that are certain, then the rest.
+		drawn = slices.Clone(drawn)
+		slices.SortStableFunc(drawn, func(a, b regress.Result) int {
+			return cmp.Or(order(a)-order(b), cmp.Compare(math.Abs(math.Log(math.Abs(b.Effect.Ratio))), math.Abs(math.Log(math.Abs(a.Effect.Ratio)))))
+		})
+		drawn, title = drawn[:most], fmt.Sprintf("The %d most certain and largest changes, with their intervals; grey is the control", most)
+	}
+	svg, err := intervals(drawn)
+	p.Plots = []Plot{{title, svg}}
 	return p, err
+}
+
+// most is how many series a page draws.
+const most = 100
+
+// order puts first what a reader looks for.
+func order(x regress.Result) int {
+	return slices.Index([]regress.Verdict{regress.Regression, regress.Improvement, regress.Noise, regress.Unclear, regress.Same}, x.Verdict)
 }
 
 // History makes the page of histories: a table of changes and a plot of every series.
 func History(title string, list []regress.Finding) (Page, error) {
 	p := Page{Title: title, Head: []string{"series", "unit", "change", "before", "after", "commits", "what", "alarm at"}}
-	changes, standing := 0, 0
+	changes, standing, quiet := 0, 0, most
 	for _, f := range list {
 		if f.Regressed >= 0 {
 			standing++
@@ -91,6 +110,12 @@ func History(title string, list []regress.Finding) (Page, error) {
 			changes++
 			p.Rows = append(p.Rows, []string{f.Name, f.Unit, percent(c.Ratio()), value(c.Before, f.Unit), value(c.After, f.Unit),
 				where(f.Series, c), what(f, i), f.Commits[c.Alarm]})
+		}
+		if len(f.Changes) == 0 && len(list) > most {
+			// Of many series only some flat ones are drawn.
+			if quiet--; quiet < 0 {
+				continue
+			}
 		}
 		svg, err := line(f)
 		if err != nil {
@@ -166,7 +191,8 @@ func line(f regress.Finding) (template.HTML, error) {
 		return "", err
 	}
 	s.GlyphStyle = draw.GlyphStyle{Color: blue, Radius: vg.Points(1.6), Shape: draw.CircleGlyph{}}
-	for i, c := range f.Changes {
+	standing := slices.DeleteFunc(slices.Clone(f.Changes), func(c regress.Change) bool { return c.Passing })
+	for _, c := range f.Changes {
 		col := color.NRGBA{R: 0x2c, G: 0x7a, B: 0x7b, A: 0x40}
 		if f.Worse(c) {
 			col = color.NRGBA{R: 0xc5, G: 0x30, B: 0x30, A: 0x40}
@@ -178,12 +204,14 @@ func line(f regress.Finding) (template.HTML, error) {
 		}
 		poly.Color, poly.LineStyle.Width = col, 0
 		p.Add(poly)
+	}
+	for i, c := range standing {
 		from, to := 0, len(f.Values)-1
 		if i > 0 {
-			from = f.Changes[i-1].Index
+			from = standing[i-1].Index
 		}
-		if i+1 < len(f.Changes) {
-			to = f.Changes[i+1].Index - 1
+		if i+1 < len(standing) {
+			to = standing[i+1].Index - 1
 		}
 		for _, seg := range [][3]float64{{float64(from), float64(c.Index) - 0.5, c.Before}, {float64(c.Index) - 0.5, float64(to), c.After}} {
 			l, err := plotter.NewLine(plotter.XYs{{X: seg[0], Y: seg[2]}, {X: seg[1], Y: seg[2]}})
