@@ -110,7 +110,7 @@ SOAK_LOG  ?= bench/results/tokenizer-soak-$(shell date -u +%F).txt
 tokenizer-soak: testdata
 	scripts/soak-corpus.sh
 	@mkdir -p $(dir $(SOAK_LOG))
-	scripts/machine.sh > $(SOAK_LOG) 2>/dev/null || uname -a > $(SOAK_LOG)
+	{ git log -1 --format="commit %h"; lscpu | grep -m1 "Model name"; echo "$$(nproc) cores, $$(date -u +%F)"; } > $(SOAK_LOG)
 	$(GO) test -count=1 -timeout 0 -run TestSoak -v -parallel 2 ./tokenizer -soak $(SOAK) -corpus ../.testdata/soak/text | tee -a $(SOAK_LOG)
 
 # make serve-soak        two engines on one full pool under random cancels, deadlines and disconnects, a redis-server killed and restarted: 30 minutes

@@ -5,7 +5,7 @@ usage: python tokenizer.py -krserve BIN -tokenizers DIR -texts DIR [-gguf FILE,F
                            [-bytes 7000000] [-rounds 5] [-limit SECONDS] -out results/tokenizer
 DIR of tokenizers has NAME/tokenizer.json, DIR of texts NAME.txt. Needs the packages gigatoken, fastokens and numpy.
 With -limit it stops after that many seconds with status 75, and goes on from OUT.json when called again with the same
-binary and arguments.
+binary and arguments. Every round is one process of each system for each tokenizer and text; a table holds the medians so far.
 
 What is compared: text in memory to ids in memory. krserve returns a new []uint32 (or writes into the caller's: "buffer"),
 gigatoken a numpy array, fastokens an object of its own; making those is part of their time, as a caller would see it.
@@ -80,36 +80,56 @@ def main():
         old = json.load(open(out))
         if old["same"] == same and old["machine"]["cpu"] == result["machine"]["cpu"]:
             result = old
-    done = {(r["tokenizer"], r["text"]) for r in result["rows"]}
+    rows = {(r["tokenizer"], r["text"]): r for r in result["rows"]}
 
     def save():
         json.dump(result, open(out, "w"), indent=1)
         open(a.out + ".md", "w").write(page(result))
 
+    def late():
+        return a.limit and time.monotonic() - begun > a.limit
+
     mixed(a.texts)
-    for path in filter(None, a.gguf.split(",")):
-        name = os.path.basename(path)
-        if name not in result["load"]:
-            with tempfile.NamedTemporaryFile() as f:
-                f.write(b"a")
-                f.flush()
-                result["load"][name] = [call([a.krserve, "bench", "tokenizer", "-tokenizer", path, "-file", f.name, "-json"], 1).get("load_ms")
-                                        for _ in range(a.rounds)]
+    loads(a, result["load"])
     # The texts outside, the tokenizers inside: a run that is cut short has seen every tokenizer.
-    for text in a.on.split(","):
-        for name in a.only.split(","):
-            if (name, text) in done:
-                continue
-            if a.limit and time.monotonic() - begun > a.limit:
-                save()
-                print("to be continued", flush=True)
-                return 75
-            row = measure(a, name, text)
-            result["rows"].append(row)
-            save()
-            print(line(row), flush=True)
-    save()
+    for n in range(a.rounds):
+        for text in a.on.split(","):
+            for name in a.only.split(","):
+                row = rows.get((name, text))
+                if row is None:
+                    row = rows[name, text] = {"tokenizer": name, "text": text, "reps": {}, "median": {}}
+                    result["rows"].append(row)
+                for system, (command, threads) in commands(a, name, text).items():
+                    reps = row["reps"].setdefault(system, [])
+                    if len(reps) > n:
+                        continue
+                    if late():
+                        save()
+                        print("to be continued", flush=True)
+                        return 75
+                    reps.append(call(command, threads))
+                    summarise(row)
+                print(line(row), flush=True)
+        save()
     return 0
+
+
+def loads(a, result):
+    """Times loading from GGUF files and from what was compiled: five processes each."""
+    with tempfile.TemporaryDirectory() as tmp:
+        text = os.path.join(tmp, "text")
+        open(text, "w").write("a")
+        paths = {os.path.basename(p): p for p in a.gguf.split(",") if p}
+        for name in a.only.split(","):
+            paths[name] = os.path.join(a.tokenizers, name, "tokenizer.json")
+        for name, path in paths.items():
+            command = [a.krserve, "bench", "tokenizer", "-tokenizer", path, "-file", text, "-json"]
+            for how, more in {"": [], " compiled": ["-cache", tmp]}.items():
+                if name + how in result or how == "" and not path.endswith(".gguf"):
+                    continue
+                if how:
+                    call(command + more, 1)
+                result[name + how] = [call(command + more, 1).get("load_ms") for _ in range(5)]
 
 
 def mixed(folder, size=13_000_000, part=50_000):
@@ -135,7 +155,7 @@ def call(command, threads):
     return got
 
 
-def measure(a, name, text):
+def commands(a, name, text):
     path, file = os.path.join(a.tokenizers, name, "tokenizer.json"), os.path.join(a.texts, text + ".txt")
     ours = lambda n, threads, *more: [a.krserve, "bench", "tokenizer", "-tokenizer", path, "-file", file, "-bytes", str(n), "-threads", str(threads), "-json", *more]
     theirs = lambda system, n: [sys.executable, __file__, "-peer", system, path, file, str(n)]
@@ -143,20 +163,18 @@ def measure(a, name, text):
             "krserve into a buffer": (ours(a.bytes, 1, "-buffer"), 1),
             "krserve 4 MB": (ours(MIDDLE, 1), 1), "krserve 4 MB, 2 threads": (ours(MIDDLE, 2), 2),
             "krserve 20 KB": (ours(PROMPT, 1), 1)}
-    if name == "qwen3":  # what the peers do with a second thread and a short text; once is enough
+    if name == "qwen3" and text in ("en", "zh"):  # what the peers do with a second thread and a short text
         for s in SYSTEMS[1:]:
             runs.update({s + " 4 MB": (theirs(s, MIDDLE), 1), s + " 4 MB, 2 threads": (theirs(s, MIDDLE), 2), s + " 20 KB": (theirs(s, PROMPT), 1)})
-    reps = {k: [] for k in runs}
-    for _ in range(a.rounds):
-        for k, (command, threads) in runs.items():
-            reps[k].append(call(command, threads))
-    row = {"tokenizer": name, "text": text, "reps": reps, "median": {}}
-    for k, rs in reps.items():
+    return runs
+
+
+def summarise(row):
+    for k, rs in row["reps"].items():
         good = [r for r in rs if "error" not in r]
         if good:
             row["median"][k] = {f: statistics.median(r[f] for r in good) for f in good[0] if isinstance(good[0][f], (int, float))}
             row["median"][k]["ids_sha256"] = good[0]["ids_sha256"]
-    return row
 
 
 def get(row, system, field):
@@ -181,13 +199,19 @@ def line(row):
         row["tokenizer"], row["text"], ratio(row, "cold_mb_s"), ratio(row, "warm_mb_s"), ratio(row, "decode_mb_s"), agree(row))
 
 
+def rounds(rows):
+    """How many processes each figure is the median of: a number, or the least and the greatest."""
+    n = sorted({len(reps) for r in rows for reps in r["reps"].values()})
+    return "–".join(str(x) for x in dict.fromkeys((n[0], n[-1])))
+
+
 def page(result):
     rows = sorted(result["rows"], key=lambda r: list(NAMES).index(r["tokenizer"]))
     m = result["machine"]
     out = ["# Tokenizers, " + result["date"][:10], "",
-           "`%s` on %s, %d cores, %s. Medians of %d fresh processes, systems interleaved; MB/s, one thread unless said. g gigatoken 0.10.0, f fastokens 0.3.5; "
+           "`%s` on %s, %d cores, %s. Medians of %s fresh processes, systems interleaved; MB/s, one thread unless said. g gigatoken 0.10.0, f fastokens 0.3.5; "
            "\"times\" is against the better of the two. Every repetition is in the JSON file beside this one." % (
-               result["command"], m["cpu"], m["cores"], m["system"], result["same"]["rounds"]), ""]
+               result["command"], m["cpu"], m["cores"], m["system"], rounds(rows)), ""]
 
     def table(title, head, cells):
         out.extend(["## " + title, "", "| tokenizer | text | " + " | ".join(head) + " |", "|---" * (2 + len(head)) + "|"])
@@ -216,7 +240,7 @@ def page(result):
     for name, ms in result["load"].items():
         good = [v for v in ms if v]
         if good:
-            out.append("Loading from %s: %.0f ms." % (name, statistics.median(good)))
+            out.append("Loading %s: %.1f ms (%s)." % (name, statistics.median(good), ", ".join("%.1f" % v for v in good)))
     failed = sorted({"%s: %s" % (k, x["error"].splitlines()[-1] if x["error"] else "") for r in rows for k, rs in r["reps"].items() for x in rs if "error" in x})
     return "\n".join(out + ["Failed: " + f for f in failed]) + "\n"
 

@@ -48,7 +48,7 @@ func BenchmarkEncode(b *testing.B) {
 				b.Run(tn+"/cold", func(b *testing.B) {
 					b.SetBytes(int64(len(text)))
 					for b.Loop() {
-						tok.fast.idle[0].Store(nil)
+						tok.fast.forget()
 						dst = tok.AppendEncode(dst[:0], text)
 					}
 				})

@@ -171,7 +171,11 @@ func buildPreTokenizer(raw json.RawMessage) (preTokenizer, error) {
 	case "ByteLevel":
 		b := &preByteLevel{prefixSpace: orDefault(c.AddPrefix, true), regex: orDefault(c.UseRegex, true)}
 		if b.regex {
-			b.find = patternFinder(gpt2Pattern)
+			re, err := compileRegex(gpt2Pattern)
+			if err != nil {
+				return nil, err
+			}
+			b.find = scanFinder(re, gpt2Pattern)
 		}
 		return b, nil
 	case "Split":
@@ -291,16 +295,6 @@ func findWords(text []byte, f func(i, j int, match bool) bool) {
 	if from < len(text) {
 		f(from, len(text), last > 0)
 	}
-}
-
-// patternFinder compiles a pattern of this package.
-func patternFinder(pattern string) finder {
-	re, err := compileRegex(pattern)
-	if err != nil {
-		//lint:allow panic: the pattern is a constant of this package, compiled by its tests
-		panic(err)
-	}
-	return scanFinder(re, pattern)
 }
 
 // scanFinder uses a hand-written scanner where one is known for the pattern.

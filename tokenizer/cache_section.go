@@ -3,6 +3,7 @@ package tokenizer
 import (
 	"bytes"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"unicode/utf8"
 	"unsafe"
@@ -15,19 +16,22 @@ type fastSpec struct {
 	nfc      bool
 }
 
-// fast encodes sections of text, between added tokens, with cached pieces. Immutable but for its list of idle workers,
-// so it is safe for concurrent use.
+// fast encodes sections of text, between added tokens, with cached pieces. Immutable but for its cache and its list of idle
+// workers, so it is safe for concurrent use.
 type fast struct {
 	m           *bpeModel
 	mg          *merger
 	scan        *blockScanner // byte level
 	units       *unitScanner  // SentencePiece kind
 	chars       *wideChars    // byte level: where merging may begin with characters
+	whole       []uint64      // byte level: tokens that their own text merges to
 	nfc         bool
 	threads     int
 	minParallel int
 	partMin     int
-	cacheBytes  int64
+	bounds      cacheBounds
+	cache       atomic.Pointer[pieceCache]
+	growing     sync.Mutex
 	idle        []atomic.Pointer[worker]
 	hits        atomic.Uint64
 	misses      atomic.Uint64
@@ -43,6 +47,7 @@ const (
 type fastTables struct {
 	adj   *adjacency   // byte level; nil where pieces cannot be cut
 	chars *wideChars   // byte level; may be nil
+	whole []uint64     // byte level; may be nil
 	units *unitScanner // SentencePiece kind
 }
 
@@ -50,7 +55,11 @@ type fastTables struct {
 func newFastTables(m *bpeModel, mg *merger) *fastTables {
 	if m.byteLevel {
 		adj := byteAdjacency(m, mg)
-		return &fastTables{adj: adj, chars: newWideChars(m, mg, adj)}
+		t := &fastTables{adj: adj, chars: newWideChars(m, mg, adj)}
+		if !m.ignoreMerges {
+			t.whole = wholeTokens(m, mg)
+		}
+		return t
 	}
 	if u := newUnitScanner(m); u != nil {
 		return &fastTables{units: u}
@@ -65,16 +74,17 @@ func newFast(m *bpeModel, mg *merger, spec fastSpec, cfg Config) *fast {
 
 // fastOf is newFast where the tables may be there.
 func fastOf(m *bpeModel, mg *merger, spec fastSpec, cfg Config, tables *fastTables) *fast {
-	f := &fast{m: m, mg: mg, nfc: spec.nfc, threads: cfg.Threads, minParallel: cfg.MinParallelBytes, partMin: partMin, cacheBytes: cfg.CacheBytes}
+	f := &fast{m: m, mg: mg, nfc: spec.nfc, threads: cfg.Threads, minParallel: cfg.MinParallelBytes, partMin: partMin}
 	if f.threads <= 0 {
 		f.threads = runtime.GOMAXPROCS(0)
 	}
 	if f.minParallel <= 0 {
 		f.minParallel = defaultMinParallel
 	}
-	if f.cacheBytes == 0 {
-		f.cacheBytes = defaultCache
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = defaultCache
 	}
+	f.bounds = boundsOf(cfg.CacheBytes)
 	kind, ok := scanKindOf(spec.patterns)
 	if m.byteLevel != ok || !m.byteLevel && (len(spec.patterns) > 0 || spec.nfc || m.ignoreMerges) {
 		return nil
@@ -84,11 +94,12 @@ func fastOf(m *bpeModel, mg *merger, spec fastSpec, cfg Config, tables *fastTabl
 			return nil
 		}
 	}
-	f.chars, f.units = tables.chars, tables.units
+	f.chars, f.whole, f.units = tables.chars, tables.whole, tables.units
 	if m.byteLevel {
 		f.scan = newBlockScanner(kind, tables.adj)
 	}
 	f.idle = make([]atomic.Pointer[worker], max(f.threads, 1))
+	f.forget()
 	return f
 }
 
@@ -99,10 +110,10 @@ func (f *fast) acquire() *worker {
 			return w
 		}
 	}
-	return newWorker(f, f.cacheBytes)
+	return newWorker(f)
 }
 
-// release keeps a worker and its cache, up to one for each thread.
+// release keeps a worker, up to one for each thread.
 func (f *fast) release(w *worker) {
 	f.hits.Add(w.hits - w.misses)
 	f.misses.Add(w.misses)
@@ -126,6 +137,11 @@ func (f *fast) resetStats() {
 func (f *fast) encodePiece(dst []uint32, b []byte) []uint32 {
 	if f.units != nil {
 		return f.units.encode(dst, b, f.mg)
+	}
+	if f.whole != nil && len(b) <= midBytes {
+		if id, ok := f.m.vocab.find(b); ok && f.whole[id>>6]>>(id&63)&1 != 0 {
+			return append(dst, id)
+		}
 	}
 	if f.chars != nil && len(b) > 3 && b[0] >= 0xe0 {
 		if syms, n, ok := f.chars.symbols(b); ok {
@@ -153,10 +169,7 @@ func (f *fast) appendSection(dst []uint32, text []byte, prefix bool) []uint32 {
 
 // append is appendSection on this goroutine; what normal does is done.
 func (w *worker) append(dst []uint32, text []byte, prefix bool) []uint32 {
-	if cap(dst)-len(dst) < len(text)/6 {
-		dst = append(make([]uint32, 0, len(dst)+len(text)/4+16), dst...)
-	}
-	w.reserve(len(text))
+	w.f.reserve(len(text))
 	return w.encode(dst, text, prefix)
 }
 
@@ -188,7 +201,15 @@ var spaceMarkUTF8 = []byte("\u2581")
 
 // encode appends the ids of text on this goroutine.
 func (w *worker) encode(dst []uint32, text []byte, prefix bool) []uint32 {
-	w.each(text, prefix, len(text), func(base unsafe.Pointer, starts []uint32) { dst = w.emit(dst, base, starts) })
+	had, done := len(dst), 0
+	w.each(text, prefix, len(text), func(base unsafe.Pointer, starts []uint32) {
+		n := int(starts[len(starts)-1] - starts[0])
+		if cap(dst)-len(dst) < n+idSlack {
+			dst = growIDs(dst, n+idSlack, len(dst)-had, done, len(text)-done)
+		}
+		dst = w.emit(dst, base, starts)
+		done += n
+	})
 	return dst
 }
 

@@ -8,7 +8,7 @@ import (
 
 // Encode gives the ids of a text. Special tokens spelled in it are recognised, none are added. Invalid UTF-8 becomes U+FFFD.
 func (t *Tokenizer) Encode(text string) []uint32 {
-	return t.AppendEncode(make([]uint32, 0, len(text)/4+8), unsafe.Slice(unsafe.StringData(text), len(text)))
+	return t.AppendEncode(make([]uint32, 0, min(len(text)/4, 1<<15)+8), unsafe.Slice(unsafe.StringData(text), len(text)))
 }
 
 // AppendEncode appends what Encode gives for text, which it does not keep.
@@ -65,6 +65,11 @@ func validUTF8(b []byte) []byte {
 
 // appendText encodes any bytes.
 func (t *Tokenizer) appendText(dst []uint32, text []byte, o *searchOptions) ([]uint32, error) {
+	if t.fast != nil && o.mode != Refuse && len(o.plain) == 0 {
+		if cuts := t.fast.cuts(t, t.before, text); cuts != nil {
+			return t.fast.appendParts(t, t.before, dst, text, cuts, o), nil
+		}
+	}
 	if validText(text) {
 		return t.appendIDs(dst, nstring{text: text[:len(text):len(text)], hi: len(text)}, o)
 	}

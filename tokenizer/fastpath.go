@@ -107,8 +107,10 @@ func splitsSpace(p preTokenizer) bool {
 
 // appendIDs is appendIDs of Tokenizer by the fast path.
 func (p *fastPath) appendIDs(t *Tokenizer, before *addedMatcher, dst []uint32, n nstring, o *searchOptions) ([]uint32, error) {
-	if cuts := p.cuts(t, before, &n); cuts != nil {
-		return p.appendParts(t, before, dst, n.text, cuts, o), nil
+	if !n.track {
+		if cuts := p.cuts(t, before, n.text); cuts != nil {
+			return p.appendParts(t, before, dst, n.text, cuts, o), nil
+		}
 	}
 	var w *worker
 	err := p.sections(t, before, n, o, func(id uint32) { dst = append(dst, id) }, func(text []byte, first bool) {
@@ -129,7 +131,7 @@ func (p *fastPath) appendIDs(t *Tokenizer, before *addedMatcher, dst []uint32, n
 
 // count is the number of ids of a text; inner says that it was cut off behind other text.
 func (p *fastPath) count(t *Tokenizer, n nstring, inner bool) (ids int) {
-	if cuts := p.cuts(t, t.before, &n); cuts != nil {
+	if cuts := p.cuts(t, t.before, n.text); cuts != nil {
 		return p.countParts(t, t.before, n.text, cuts, inner)
 	}
 	var w *worker

@@ -1,10 +1,10 @@
 package tokenizer
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/krserve/krserve/internal/gguf"
 )
@@ -117,11 +117,12 @@ func (g *ggufVocab) pieces(raw bool, spell func(id int, piece string) string) (*
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
 	for i, b := range all {
-		s := string(b)
-		if spell != nil {
-			s = spell(i, s)
+		if spell == nil {
+			err = addText(v, b, uint32(i))
+		} else {
+			err = v.addString(spell(i, string(b)), uint32(i))
 		}
-		if err := v.addString(s, uint32(i)); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("%w: tokenizer.ggml.tokens: %v", ErrFormat, err)
 		}
 	}
@@ -257,21 +258,36 @@ func (g *ggufVocab) gpt2(t *Tokenizer) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	var buf []byte
-	for i, m := range merges {
-		k := strings.IndexByte(string(m), ' ')
-		if k < 0 {
-			return fmt.Errorf("%w: tokenizer.ggml.merges[%d] %q is not two parts", ErrFormat, i, m)
+	var all [][]byte
+	for _, m := range merges {
+		all = append(all, m)
+	}
+	b.merges = make([]mergeRule, len(all))
+	const stride = 1 << 13
+	if err := inParallel((len(all)+stride-1)/stride, func(k int) error {
+		var buf []byte
+		for i := k * stride; i < min(len(all), (k+1)*stride); i++ {
+			m := all[i]
+			space := bytes.IndexByte(m, ' ')
+			if space < 0 {
+				return fmt.Errorf("%w: tokenizer.ggml.merges[%d] %q is not two parts", ErrFormat, i, m)
+			}
+			left, ok := appendUnalphabet(buf[:0], m[:space])
+			both, ok2 := appendUnalphabet(left, m[space+1:])
+			if !ok || !ok2 {
+				return fmt.Errorf("%w: tokenizer.ggml.merges[%d] %q is not of the byte-level alphabet", ErrFormat, i, m)
+			}
+			rule, err := b.ruleOf(both, len(left))
+			if err != nil {
+				return fmt.Errorf("%w: tokenizer.ggml.merges[%d]: %v", ErrFormat, i, err)
+			}
+			rule.rank = uint32(i)
+			b.merges[i] = rule
+			buf = both
 		}
-		left, ok := appendUnalphabet(buf[:0], m[:k])
-		both, ok2 := appendUnalphabet(left, m[k+1:])
-		if !ok || !ok2 {
-			return fmt.Errorf("%w: tokenizer.ggml.merges[%d] %q is not of the byte-level alphabet", ErrFormat, i, m)
-		}
-		if err := b.addMerge(both, len(left), uint32(i)); err != nil {
-			return fmt.Errorf("%w: tokenizer.ggml.merges[%d]: %v", ErrFormat, i, err)
-		}
-		buf = both
+		return nil
+	}); err != nil {
+		return err
 	}
 	b.dropDuplicates()
 	b.finish()

@@ -480,7 +480,7 @@ func (t *Tokenizer) imageTemplates(m *image) {
 func (t *Tokenizer) imageFast(m *image) {
 	var f fastTables
 	if !m.reading {
-		if f.chars, f.units = t.fast.chars, t.fast.units; t.fast.scan != nil {
+		if f.chars, f.whole, f.units = t.fast.chars, t.fast.whole, t.fast.units; t.fast.scan != nil {
 			f.adj = t.fast.scan.adj
 		}
 	}
@@ -500,6 +500,7 @@ func (t *Tokenizer) imageFast(m *image) {
 		array(m, &f.chars.id)
 		m.check(f.adj != nil && len(f.chars.id) == 1<<16)
 	}
+	array(m, &f.whole)
 	if m.has(f.units != nil) {
 		if f.units == nil {
 			f.units = &unitScanner{}
@@ -515,6 +516,7 @@ func (t *Tokenizer) imageFast(m *image) {
 	if f.chars != nil {
 		m.below(f.chars.id, t.bpe.vocab.size())
 	}
+	m.check(f.whole == nil || len(f.whole) == (t.bpe.symbols+63)/64)
 	if f.units != nil {
 		f.units.m = t.bpe.bpeModel
 		m.below(f.units.ascii[:], t.bpe.symbols)

@@ -16,9 +16,12 @@ var ErrUnsupported = errors.New("tokenizer: unsupported")
 
 // jsonScan walks over a JSON text. Vocabularies are read by it directly; small parts go through encoding/json.
 type jsonScan struct {
-	b []byte
-	p int
+	b    []byte
+	p    int
+	cuts []int // commas between members of the value that skip passed over, some cutEvery bytes apart
 }
+
+const cutEvery = 128 << 10
 
 func (s *jsonScan) fail(want string) error {
 	if s.p >= len(s.b) {
@@ -172,7 +175,8 @@ func (s *jsonScan) skip() ([]byte, error) {
 		return nil, s.fail("a value")
 	}
 	depth := 0
-	for s.p < len(s.b) {
+	s.cuts = nil
+	for cut := start + cutEvery; s.p < len(s.b); {
 		switch c := s.b[s.p]; c {
 		case '"':
 			if err := s.skipString(); err != nil {
@@ -197,6 +201,10 @@ func (s *jsonScan) skip() ([]byte, error) {
 		case ',', ' ', '\n', '\t', '\r':
 			if depth == 0 {
 				return s.b[start:s.p], nil
+			}
+			if depth == 1 && c == ',' && s.p >= cut {
+				s.cuts = append(s.cuts, s.p)
+				cut = s.p + cutEvery
 			}
 		}
 		s.p++
@@ -223,6 +231,48 @@ func (s *jsonScan) skipString() error {
 		if (i-1-e)&1 == 0 {
 			s.p = i
 			return nil
+		}
+	}
+}
+
+// stretch is a part of an object or array: members up to one of its commas, or to its end.
+type stretch struct{ from, to int }
+
+// stretches cuts an object or array, as skip gave it, at its cuts; none where it is empty.
+func (v *jsonValue) stretches(b []byte, begin, end byte) (out []stretch, err error) {
+	s := jsonScan{b: b, p: v.at}
+	if err := s.need(begin); err != nil {
+		return nil, err
+	}
+	if s.eat(end) {
+		return nil, nil
+	}
+	from, last := s.p, v.at+len(v.text)-1
+	if s.p = last; b[last] != end {
+		return nil, s.fail(string(end))
+	}
+	for _, c := range v.cuts {
+		out = append(out, stretch{from, c})
+		from = c + 1
+	}
+	return append(out, stretch{from, last}), nil
+}
+
+// members calls f for every member of a stretch, separated by commas; f takes the member.
+func (s *jsonScan) members(to int, f func() error) error {
+	for {
+		s.ws()
+		if err := f(); err != nil {
+			return err
+		}
+		if s.ws(); s.p == to {
+			return nil
+		}
+		if s.p > to {
+			return s.fail("a comma further before")
+		}
+		if err := s.need(','); err != nil {
+			return err
 		}
 	}
 }

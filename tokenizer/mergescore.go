@@ -12,15 +12,15 @@ import (
 func (m *bpeText) mergesByScore(scores []float32, skip func(uint32) bool) {
 	v := m.vocab
 	m.charID = map[rune]uint32{}
-	sym := func(b []byte) (uint32, bool) {
-		if id, ok := v.find(b); ok && !skip(id) {
-			return id, true
+	known := make([]uint64, (utf8.MaxRune+1)/64) // characters that are pieces
+	for id := range uint32(v.size()) {
+		b := v.bytes(id)
+		if r, n := utf8.DecodeRune(b); n > 0 && n == len(b) && !(r == utf8.RuneError && n == 1) {
+			known[r>>6] &^= 1 << (r & 63)
+			if !skip(id) {
+				known[r>>6] |= 1 << (r & 63)
+			}
 		}
-		if r, n := utf8.DecodeRune(b); n == len(b) && n > 0 {
-			id, ok := m.charID[r]
-			return id, ok
-		}
-		return 0, false
 	}
 	// Characters that no piece stands for alone.
 	for id := range uint32(v.size()) {
@@ -34,7 +34,12 @@ func (m *bpeText) mergesByScore(scores []float32, skip func(uint32) bool) {
 		for i := 0; i < len(b); {
 			r, n := utf8.DecodeRune(b[i:])
 			c := b[i : i+n]
-			if p, ok := v.find(c); !ok || skip(p) {
+			is := known[r>>6]>>(r&63)&1 != 0
+			if r == utf8.RuneError && n == 1 {
+				p, ok := v.find(c)
+				is = ok && !skip(p)
+			}
+			if !is {
 				if _, ok := m.charID[r]; !ok {
 					m.charID[r] = uint32(v.size() + len(m.pseudo))
 					m.pseudo = append(m.pseudo, append([]byte(nil), c...))
@@ -44,6 +49,21 @@ func (m *bpeText) mergesByScore(scores []float32, skip func(uint32) bool) {
 			i += n
 		}
 	}
+	table := newSplitTable(v.size()+len(m.pseudo), func(id uint32) []byte {
+		if int(id) < v.size() {
+			return v.bytes(id)
+		}
+		return m.pseudo[int(id)-v.size()]
+	})
+	shadowed := map[uint32]bool{} // pieces whose text is that of a later one
+	for id := range uint32(v.size() + len(m.pseudo)) {
+		if len(table.text(id)) == 0 {
+			continue
+		}
+		if before := table.add(id); before != noID {
+			shadowed[before] = true
+		}
+	}
 	// Ranks: pieces by score, equal scores equal ranks.
 	order := make([]uint32, 0, v.size())
 	for id := range uint32(v.size()) {
@@ -51,30 +71,39 @@ func (m *bpeText) mergesByScore(scores []float32, skip func(uint32) bool) {
 			order = append(order, id)
 		}
 	}
-	slices.SortStableFunc(order, func(a, b uint32) int { return cmp.Compare(scores[b], scores[a]) })
-	rank := uint32(0)
-	for i, id := range order {
-		if i > 0 && scores[id] != scores[order[i-1]] {
-			rank = uint32(i)
-		}
-		b := v.bytes(id)
-		if got, ok := v.find(b); !ok || got != id {
-			continue
-		}
-		for k := 1; k < len(b); k++ {
-			if !utf8.RuneStart(b[k]) {
-				continue
-			}
-			left, ok := sym(b[:k])
-			if !ok {
-				continue
-			}
-			if right, ok := sym(b[k:]); ok {
-				m.merges = append(m.merges, mergeRule{left, right, id, rank})
-			}
+	if byScore := func(a, b uint32) int { return cmp.Compare(scores[b], scores[a]) }; !slices.IsSortedFunc(order, byScore) {
+		slices.SortStableFunc(order, byScore)
+	}
+	ranks := make([]uint32, len(order))
+	for i := 1; i < len(order); i++ {
+		if ranks[i] = ranks[i-1]; scores[order[i]] != scores[order[i-1]] {
+			ranks[i] = uint32(i)
 		}
 	}
+	const stride = 1 << 13
+	parts := make([][]mergeRule, (len(order)+stride-1)/stride)
+	_ = inParallel(len(parts), func(k int) error { // never fails
+		var hashes []uint64
+		for i := k * stride; i < min(len(order), (k+1)*stride); i++ {
+			id := order[i]
+			if shadowed[id] {
+				continue
+			}
+			hashes = table.each(v.bytes(id), hashes, func(left, right uint32) {
+				if !skips(left, v, skip) && !skips(right, v, skip) {
+					parts[k] = append(parts[k], mergeRule{left, right, id, ranks[i]})
+				}
+			})
+		}
+		return nil
+	})
+	for _, p := range parts {
+		m.merges = append(m.merges, p...)
+	}
 }
+
+// skips reports that a symbol is a piece to be skipped.
+func skips(id uint32, v *vocab, skip func(uint32) bool) bool { return int(id) < v.size() && skip(id) }
 
 // resolvePseudo replaces pseudo symbols that merging left over by what their characters are without a piece: bytes or unk.
 func (m *bpeText) resolvePseudo(ids []uint32, from int) []uint32 {

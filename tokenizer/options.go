@@ -3,7 +3,7 @@ package tokenizer
 // Config tunes a Tokenizer. Zero values are the defaults.
 type Config struct {
 	Threads          int   // goroutines for one long text or a batch; 0 = GOMAXPROCS
-	CacheBytes       int64 // bound of the cache of each thread; 0 = 32 MiB, below 0 = no cache
+	CacheBytes       int64 // bound of the cache of pieces, which all threads share; 0 = 32 MiB, below 0 = none to speak of
 	MinParallelBytes int   // texts shorter than this are encoded by one thread; 0 = 64 KiB
 
 	// CacheDir is where Open keeps compiled tokenizers, which load ten times faster; "" keeps none. It is made if need be. What is

@@ -1,8 +1,6 @@
 package tokenizer
 
 import (
-	"sync"
-	"sync/atomic"
 	"unicode/utf8"
 	"unsafe"
 )
@@ -14,7 +12,8 @@ import (
 
 const (
 	partMin    = 16 << 10 // bytes of a part
-	partMax    = 256 << 10
+	partMax    = 64 << 10
+	roomIDs    = 1 << 19 // ids that a worker makes room for at a time
 	cutSearch  = 2 << 10 // bytes in which a forced boundary is looked for
 	guessHead  = 64      // pieces of a guessed part that may be joined at
 	guessReach = 4 << 10 // a guessed part whose first pieces reach this far beyond it is given up
@@ -83,10 +82,13 @@ func (p *part) run(w *worker, text []byte, prefix, closed, counting bool) {
 	if closed {
 		text = text[:p.to]
 	}
-	p.ids = w.parts[len(w.parts):]
-	emit := func(base unsafe.Pointer, starts []uint32) { p.ids = w.emit(p.ids, base, starts) }
+	var emit func(base unsafe.Pointer, starts []uint32)
 	if counting && !p.guess {
 		emit = func(base unsafe.Pointer, starts []uint32) { p.n += w.emitCount(base, starts) }
+	} else {
+		p.ids = w.room(p.to - p.from + 1)
+		emit = func(base unsafe.Pointer, starts []uint32) { p.ids = w.emit(p.ids, base, starts) }
+		defer func() { w.keepRoom(p.ids) }()
 	}
 	from := p.from
 	if p.guess {
@@ -103,11 +105,6 @@ func (p *part) run(w *worker, text []byte, prefix, closed, counting bool) {
 		}
 	}
 	p.end = from + w.each(text[from:], prefix, p.to-from, emit)
-	if cap(p.ids) == cap(w.parts)-len(w.parts) {
-		w.parts = w.parts[:len(w.parts)+len(p.ids)]
-	} else {
-		w.parts = p.ids
-	}
 }
 
 // join makes a guessed part begin at the place where the part before it ended.
@@ -138,28 +135,11 @@ func (p *part) join(w *worker, text []byte, at int, closed bool) {
 
 // runParts encodes or counts text in parts; the workers that hold the parts' ids are to be released.
 func (f *fast) runParts(text []byte, prefix, counting bool) ([]part, []*worker) {
-	size := min(max(len(text)/(4*f.threads), f.partMin), partMax)
-	ps := f.parts(text, size)
-	workers := make([]*worker, min(f.threads, len(ps)))
-	var next atomic.Int64
-	work := func(k int) {
-		w := f.acquire()
-		workers[k] = w
-		w.parts = w.parts[:0]
-		for {
-			i := int(next.Add(1)) - 1
-			if i >= len(ps) {
-				return
-			}
-			ps[i].run(w, text, prefix && i == 0, i+1 == len(ps) || !ps[i+1].guess, counting)
-		}
-	}
-	var wg sync.WaitGroup
-	for k := 1; k < len(workers); k++ {
-		wg.Go(func() { work(k) })
-	}
-	work(0)
-	wg.Wait()
+	f.reserve(len(text))
+	ps := f.parts(text, f.partSize(len(text)))
+	workers := f.share(len(ps), func(w *worker, i int) {
+		ps[i].run(w, text, prefix && i == 0, i+1 == len(ps) || !ps[i+1].guess, counting)
+	})
 	for i := range ps {
 		if p := &ps[i]; p.guess {
 			p.join(workers[0], text, ps[i-1].end, i+1 == len(ps) || !ps[i+1].guess)
@@ -193,9 +173,13 @@ func (f *fast) parallelCount(text []byte, prefix bool) (n int) {
 // releaseParts releases workers, and lets go of what only a very long text needs.
 func (f *fast) releaseParts(workers []*worker) {
 	for _, w := range workers {
-		if cap(w.parts) > 1<<20 {
-			w.parts = nil
+		clear(w.rooms[:cap(w.rooms)][min(2, cap(w.rooms)):])
+		for i, r := range w.rooms {
+			if w.rooms[i] = r[:0]; cap(r) > 2*roomIDs {
+				w.rooms[i] = nil
+			}
 		}
+		w.rooms = w.rooms[:0]
 		f.release(w)
 	}
 }

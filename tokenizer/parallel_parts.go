@@ -11,17 +11,17 @@ import (
 // normalisation leaves both alone and joins neither to the other; and if a piece always begins there. Each part then
 // goes through all stages by itself. Where such cuts are too rare, the sections between tokens are cut one by one.
 
-// cuts gives the places to cut n at, the text's end last; nil if it is to be left whole.
-func (p *fastPath) cuts(t *Tokenizer, before *addedMatcher, n *nstring) []int {
-	text := n.text
-	if len(text) < p.minParallel || p.threads < 2 || n.track || t.after != nil || before != nil && before.single {
+// cuts gives the places to cut text at, its end last; nil if it is to be left whole. The text need not be valid: a cut is
+// between two characters that are, and invalid text ends at each.
+func (p *fastPath) cuts(t *Tokenizer, before *addedMatcher, text []byte) []int {
+	if len(text) < p.minParallel || p.threads < 2 || t.after != nil || before != nil && before.single {
 		return nil
 	}
-	size := min(max(len(text)/(4*p.threads), p.partMin), partMax)
+	size := p.partSize(len(text))
 	var cuts []int
 	for at := size; at+size/2 < len(text); at += size {
 		for to := min(at+cutSearch, len(text)); at < to; at++ {
-			if p.apart(before, text, at) {
+			if between(text, at) && p.apart(before, text, at) {
 				cuts = append(cuts, at)
 				break
 			}
@@ -31,6 +31,19 @@ func (p *fastPath) cuts(t *Tokenizer, before *addedMatcher, n *nstring) []int {
 		return nil
 	}
 	return append(cuts, len(text))
+}
+
+// between reports that valid characters stand on both sides of i > 0.
+func between(text []byte, i int) bool {
+	if text[i-1]|text[i] < utf8.RuneSelf {
+		return true
+	}
+	if !utf8.RuneStart(text[i]) {
+		return false
+	}
+	_, n := utf8.DecodeRune(text[i:])
+	_, m := utf8.DecodeLastRune(text[:i])
+	return (n > 1 || text[i] < utf8.RuneSelf) && (m > 1 || text[i-1] < utf8.RuneSelf)
 }
 
 // apart reports that text may be cut at i > 0 for all stages.
@@ -63,25 +76,19 @@ func (p *fastPath) apart(before *addedMatcher, text []byte, i int) bool {
 	return p.forced(text, i)
 }
 
-// each runs do for every part, on up to threads goroutines, each with a worker of its own. The workers are to be
+// partSize is how large the parts of a text of n bytes are: many, so that all goroutines end at the same time.
+func (f *fast) partSize(n int) int { return min(max(n/(8*f.threads), f.partMin), partMax) }
+
+// share calls do for each k below n on up to f.threads goroutines, each with a worker of its own. The workers are to be
 // released.
-func (p *fastPath) eachPart(cuts []int, do func(w *worker, k, from, to int)) []*worker {
-	workers := make([]*worker, min(p.threads, len(cuts)))
+func (f *fast) share(n int, do func(w *worker, k int)) []*worker {
+	workers := make([]*worker, min(f.threads, n))
 	var next atomic.Int64
 	work := func(i int) {
-		w := p.acquire()
+		w := f.acquire()
 		workers[i] = w
-		w.parts = w.parts[:0]
-		for {
-			k := int(next.Add(1)) - 1
-			if k >= len(cuts) {
-				return
-			}
-			from := 0
-			if k > 0 {
-				from = cuts[k-1]
-			}
-			do(w, k, from, cuts[k])
+		for k := int(next.Add(1)) - 1; k < n; k = int(next.Add(1)) - 1 {
+			do(w, k)
 		}
 	}
 	var wg sync.WaitGroup
@@ -93,28 +100,61 @@ func (p *fastPath) eachPart(cuts []int, do func(w *worker, k, from, to int)) []*
 	return workers
 }
 
-func (p *fastPath) appendParts(t *Tokenizer, before *addedMatcher, dst []uint32, text []byte, cuts []int, o *searchOptions) []uint32 {
-	ids := make([][]uint32, len(cuts))
-	workers := p.eachPart(cuts, func(w *worker, k, from, to int) {
-		w.reserve(len(text) / p.threads)
-		if cap(w.parts)-len(w.parts) < (to-from)/2 { // the parts so far stay where they are
-			w.parts = make([]uint32, 0, max(2*cap(w.parts), to-from))
+// room gives an empty slice for the ids of a part of n bytes, which stays as it is until the worker is released.
+func (w *worker) room(n int) []uint32 {
+	if k := len(w.rooms) - 1; k >= 0 {
+		if r := w.rooms[k]; cap(r)-len(r) >= n+idSlack {
+			return r[len(r):]
 		}
-		start := len(w.parts)
+	}
+	if k := len(w.rooms); k < cap(w.rooms) && cap(w.rooms[:k+1][k]) >= n+idSlack { // of an earlier text
+		w.rooms = w.rooms[:k+1]
+	} else {
+		w.rooms = append(w.rooms, make([]uint32, 0, max(n+idSlack, min(8*n, roomIDs))))
+	}
+	return w.rooms[len(w.rooms)-1]
+}
+
+// keepRoom notes that ids are in the slice that room gave; they may have outgrown it.
+func (w *worker) keepRoom(ids []uint32) {
+	r := &w.rooms[len(w.rooms)-1]
+	if free := cap(*r) - len(*r); len(ids) > 0 && free == cap(ids) && len(ids) <= free {
+		*r = (*r)[:len(*r)+len(ids)]
+	}
+}
+
+// parts gives the k-th part of a text that is cut, in UTF-8.
+func partOf(text []byte, cuts []int, k int) []byte {
+	from := 0
+	if k > 0 {
+		from = cuts[k-1]
+	}
+	return validUTF8(text[from:cuts[k]])
+}
+
+func (p *fastPath) appendParts(t *Tokenizer, before *addedMatcher, dst []uint32, text []byte, cuts []int, o *searchOptions) []uint32 {
+	p.reserve(len(text))
+	parts := make([][]uint32, len(cuts))
+	workers := p.share(len(cuts), func(w *worker, k int) {
+		part := partOf(text, cuts, k)
+		ids := w.room(len(part) + 1)
 		// Options that cannot fail: positions are not tracked.
-		_ = p.sections(t, before, nstring{text: text[from:to], hi: to - from}, o, func(id uint32) { w.parts = append(w.parts, id) },
-			func(s []byte, first bool) { w.parts = w.encode(w.parts, p.normal(s), p.prefix && !(first && k > 0)) })
-		ids[k] = w.parts[start:]
+		_ = p.sections(t, before, nstring{text: part, hi: len(part)}, o, func(id uint32) { ids = append(ids, id) },
+			func(s []byte, first bool) { ids = w.encode(ids, p.normal(s), p.prefix && !(first && k > 0)) })
+		parts[k] = ids
+		w.keepRoom(ids)
 	})
-	dst = joinParts(dst, ids, len(workers))
+	dst = joinParts(dst, parts, len(workers))
 	p.releaseParts(workers)
 	return dst
 }
 
 func (p *fastPath) countParts(t *Tokenizer, before *addedMatcher, text []byte, cuts []int, inner bool) (total int) {
+	p.reserve(len(text))
 	counts := make([]int, len(cuts))
-	workers := p.eachPart(cuts, func(w *worker, k, from, to int) {
-		_ = p.sections(t, before, nstring{text: text[from:to], hi: to - from}, &searchModes[Recognise], func(uint32) { counts[k]++ },
+	workers := p.share(len(cuts), func(w *worker, k int) {
+		part := partOf(text, cuts, k)
+		_ = p.sections(t, before, nstring{text: part, hi: len(part)}, &searchModes[Recognise], func(uint32) { counts[k]++ },
 			func(s []byte, first bool) {
 				counts[k] += w.count(p.normal(s), p.prefix && !(first && (inner || k > 0)))
 			})
@@ -133,7 +173,7 @@ func joinParts(dst []uint32, parts [][]uint32, goroutines int) []uint32 {
 		total += len(ids)
 	}
 	if cap(dst)-len(dst) < total {
-		dst = append(make([]uint32, 0, len(dst)+total+8), dst...)
+		dst = append(make([]uint32, 0, len(dst)+total+idSlack), dst...)
 	}
 	at := len(dst)
 	dst = dst[:at+total]

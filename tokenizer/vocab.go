@@ -83,43 +83,41 @@ func (v *vocab) find(b []byte) (uint32, bool) {
 
 // grow makes room for ids below n.
 func (v *vocab) grow(n int) {
-	for len(v.places) < n {
-		v.places = append(v.places, 0)
+	if k := n - len(v.places); k > 0 {
+		v.places = append(v.places, make([]uint64, k)...)
 	}
 }
 
 // add enters a piece that stands at arena[start:]. A later entry of the same piece or id replaces an earlier one, as in the reference.
 func (v *vocab) add(start int, id uint32) error {
 	b := v.arena[start:]
-	if len(b) > 0xffff {
-		return fmt.Errorf("piece %d is %d bytes long; 65535 is the limit", id, len(b))
+	return v.enter(start, len(b), id, hashPiece(b))
+}
+
+// enter is add for n bytes that have a hash.
+func (v *vocab) enter(start, n int, id uint32, hash uint64) error {
+	if n > 0xffff {
+		return fmt.Errorf("piece %d is %d bytes long; 65535 is the limit", id, n)
 	}
 	if uint64(start) > 0xffffffff-0xffff {
 		return fmt.Errorf("vocabulary is larger than 4 GB")
 	}
 	v.grow(int(id) + 1)
-	v.places[id] = placeUsed | uint64(start)<<16 | uint64(len(b))
-	v.index(id)
-	return nil
-}
-
-func (v *vocab) index(id uint32) {
+	v.places[id] = placeUsed | uint64(start)<<16 | uint64(n)
 	if v.count*2 >= len(v.slots) {
 		v.rehash()
 	}
-	b := v.bytes(id)
-	h := hashPiece(b)
 	mask := uint64(len(v.slots) - 1)
-	for i := h >> v.shift; ; i = (i + 1) & mask {
+	for i := hash >> v.shift; ; i = (i + 1) & mask {
 		s := v.slots[i]
 		if s == 0 {
-			v.slots[i] = h<<32 | uint64(id+1)
+			v.slots[i] = hash<<32 | uint64(id+1)
 			v.count++
-			return
+			return nil
 		}
-		if uint32(s>>32) == uint32(h) && bytes.Equal(v.bytes(uint32(s)-1), b) {
-			v.slots[i] = h<<32 | uint64(id+1)
-			return
+		if uint32(s>>32) == uint32(hash) && bytes.Equal(v.bytes(uint32(s)-1), v.bytes(id)) {
+			v.slots[i] = hash<<32 | uint64(id+1)
+			return nil
 		}
 	}
 }
@@ -142,7 +140,9 @@ func (v *vocab) rehash() {
 }
 
 // addString enters a piece given as text.
-func (v *vocab) addString(s string, id uint32) error {
+func (v *vocab) addString(s string, id uint32) error { return addText(v, s, id) }
+
+func addText[T string | []byte](v *vocab, s T, id uint32) error {
 	if id >= maxVocab {
 		return fmt.Errorf("id %d of piece %q is beyond the limit of %d", id, s, maxVocab)
 	}
@@ -151,7 +151,7 @@ func (v *vocab) addString(s string, id uint32) error {
 		var ok bool
 		if v.arena, ok = appendUnalphabet(v.arena, s); !ok {
 			v.arena = v.arena[:start]
-			v.addLiteral(s, id)
+			v.addLiteral(string(s), id)
 			return nil
 		}
 	} else {

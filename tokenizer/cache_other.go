@@ -1,5 +1,0 @@
-//go:build !linux
-
-package tokenizer
-
-func hugePages[E any]([]E) {}
