@@ -283,7 +283,7 @@ func (t *Tokenizer) loadAdded(data []byte, part []byte, at int) error {
 		return nil
 	}
 	s := &jsonScan{b: data, p: at}
-	next := uint32(t.modelSize()) // the reference gives tokens that the model lacks new ids, whatever the file says
+	next := uint32(t.pieces.used()) // the reference gives tokens that the model lacks new ids, whatever the file says
 	return s.array(func() error {
 		a := addedToken{id: noID, normalized: true}
 		start := s.p
@@ -327,17 +327,6 @@ func (t *Tokenizer) loadAdded(data []byte, part []byte, at int) error {
 		t.addToken(a)
 		return nil
 	})
-}
-
-// modelSize is the number of pieces of the model.
-func (t *Tokenizer) modelSize() int {
-	n := 0
-	for id := range uint32(t.pieces.size()) {
-		if _, ok := t.pieces.piece(id); ok {
-			n++
-		}
-	}
-	return n
 }
 
 // addToken registers a token as the reference does: the model's id of the same piece wins, later ones replace earlier ones.

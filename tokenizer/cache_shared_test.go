@@ -141,8 +141,10 @@ func TestSplitTable(t *testing.T) {
 		last[string(b)] = id
 	}
 	s := newSplitTable(len(texts), func(id uint32) []byte { return texts[id] })
-	for id := range uint32(len(texts)) {
-		s.add(id)
+	for id := range s.fill(len(texts)) {
+		if last[string(texts[id])] == id {
+			t.Fatalf("%q is not shadowed", texts[id])
+		}
 	}
 	var hashes []uint64
 	total := 0

@@ -116,6 +116,11 @@ func (g *ggufVocab) pieces(raw bool, spell func(id int, piece string) string) (*
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
+	size := 0
+	for _, b := range all {
+		size += len(b)
+	}
+	v.arena = make([]byte, 0, size)
 	for i, b := range all {
 		if spell == nil {
 			err = addText(v, b, uint32(i))

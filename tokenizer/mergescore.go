@@ -55,15 +55,7 @@ func (m *bpeText) mergesByScore(scores []float32, skip func(uint32) bool) {
 		}
 		return m.pseudo[int(id)-v.size()]
 	})
-	shadowed := map[uint32]bool{} // pieces whose text is that of a later one
-	for id := range uint32(v.size() + len(m.pseudo)) {
-		if len(table.text(id)) == 0 {
-			continue
-		}
-		if before := table.add(id); before != noID {
-			shadowed[before] = true
-		}
-	}
+	shadowed := table.fill(v.size() + len(m.pseudo))
 	// Ranks: pieces by score, equal scores equal ranks.
 	order := make([]uint32, 0, v.size())
 	for id := range uint32(v.size()) {
@@ -84,6 +76,7 @@ func (m *bpeText) mergesByScore(scores []float32, skip func(uint32) bool) {
 	parts := make([][]mergeRule, (len(order)+stride-1)/stride)
 	_ = inParallel(len(parts), func(k int) error { // never fails
 		var hashes []uint64
+		parts[k] = make([]mergeRule, 0, 3*stride)
 		for i := k * stride; i < min(len(order), (k+1)*stride); i++ {
 			id := order[i]
 			if shadowed[id] {
@@ -97,6 +90,11 @@ func (m *bpeText) mergesByScore(scores []float32, skip func(uint32) bool) {
 		}
 		return nil
 	})
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	m.merges = make([]mergeRule, 0, n)
 	for _, p := range parts {
 		m.merges = append(m.merges, p...)
 	}

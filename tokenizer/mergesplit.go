@@ -46,13 +46,36 @@ func (s *splitTable) hash(b []byte) (h uint64) {
 	return h
 }
 
-// add enters the text of an id. It replaces an earlier id of the same text, which it gives.
-func (s *splitTable) add(id uint32) (before uint32) {
-	b := s.text(id)
-	for len(s.pow) <= len(b) {
+// fill enters the texts of the ids below n; of equal texts the last one counts. It gives the ids of the others.
+func (s *splitTable) fill(n int) (shadowed map[uint32]bool) {
+	longest := 0
+	for id := range n {
+		longest = max(longest, len(s.text(uint32(id))))
+	}
+	for len(s.pow) <= longest {
 		s.pow = append(s.pow, mul61(s.pow[len(s.pow)-1], s.base))
 	}
-	h := s.hash(b)
+	const stride = 1 << 13
+	hashes := make([]uint64, n)
+	_ = inParallel((n+stride-1)/stride, func(k int) error { // never fails
+		for id := k * stride; id < min(n, (k+1)*stride); id++ {
+			hashes[id] = s.hash(s.text(uint32(id)))
+		}
+		return nil
+	})
+	shadowed = map[uint32]bool{}
+	for id, h := range hashes {
+		if b := s.text(uint32(id)); len(b) > 0 {
+			if before := s.add(uint32(id), b, h); before != noID {
+				shadowed[before] = true
+			}
+		}
+	}
+	return shadowed
+}
+
+// add enters the text b of an id. It replaces an earlier id of the same text, which it gives.
+func (s *splitTable) add(id uint32, b []byte, h uint64) (before uint32) {
 	f := h * fibonacci >> s.fshift
 	s.filter[f>>6] |= 1 << (f & 63)
 	for i := h * fibonacci >> s.shift; ; i = (i + 1) & uint64(len(s.slots)-1) {

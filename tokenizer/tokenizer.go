@@ -72,6 +72,7 @@ type pieceTable interface {
 	tokenID(piece string) (uint32, bool)
 	piece(id uint32) (string, bool)
 	size() int
+	used() int
 }
 
 // Open reads a tokenizer from a file: a tokenizer.json, a directory with one, a GGUF file, a .tiktoken file or a SentencePiece .model.

@@ -36,6 +36,16 @@ func newVocab(sizeHint int, raw bool) *vocab {
 // size is one more than the largest id.
 func (v *vocab) size() int { return len(v.places) }
 
+// used is the number of pieces.
+func (v *vocab) used() (n int) {
+	for _, p := range v.places {
+		if p != 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // bytes is the piece of an id, shared; nil for a hole or a literal piece.
 func (v *vocab) bytes(id uint32) []byte {
 	if int(id) >= len(v.places) {
