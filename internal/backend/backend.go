@@ -28,7 +28,7 @@ type Limits struct {
 	Blocks  int // KV blocks of address space; memory is committed as blocks are first written
 	Threads int // 0 = one per physical core that the process may use
 	KV      KVType
-	// Kernel forces a kernel variant by name ("AVX2", "AVX512VNNI", …); empty chooses by CPU and measurement.
+	// Kernel forces a kernel variant by name ("AVX2", "AVX512VNNI", "AMXINT8", …); empty chooses by CPU and measurement.
 	Kernel string
 	// ActivationBits is 8 or 16: what matmuls of quantised weights round activations to; 0 is 16.
 	ActivationBits int

@@ -17,7 +17,7 @@ import (
 // features are the instruction sets for which kernels are written; a machine that has one must run its variant.
 
 var features = map[string]cpuid.FeatureID{
-	"AVX2": cpuid.AVX2, "AVXVNNI": cpuid.AVXVNNI, "AVX512VNNI": cpuid.AVX512VNNI, "NEON": cpuid.ASIMD, "DOTPROD": cpuid.ASIMDDP, "I8MM": cpuid.I8MM,
+	"AVX2": cpuid.AVX2, "AVXVNNI": cpuid.AVXVNNI, "AVX512VNNI": cpuid.AVX512VNNI, "AMXINT8": cpuid.AMXINT8, "NEON": cpuid.ASIMD, "DOTPROD": cpuid.ASIMDDP, "I8MM": cpuid.I8MM,
 }
 
 // TestConformance runs the suite of all backends on every kernel variant that this machine has.

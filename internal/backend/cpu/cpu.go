@@ -49,7 +49,7 @@ func kernels(name string) (*C.kr_kernels, error) {
 			continue
 		}
 		if !usable[i] {
-			return nil, fmt.Errorf("cpu: kernel %q: this machine lacks its instructions: %w", name, backend.ErrUnsupported)
+			return nil, fmt.Errorf("cpu: kernel %q: this machine lacks its instructions, or its system withholds them: %w", name, backend.ErrUnsupported)
 		}
 		return (*[64]*C.kr_kernels)(unsafe.Pointer(&C.kr_variants))[i], nil
 	}
@@ -112,7 +112,7 @@ func (cpuBackend) Load(g *graph.Graph, l backend.Limits) (backend.Model, error) 
 	if l.ActivationBits == 8 {
 		name += ", 8-bit activations"
 	}
-	m.stats = backend.Stats{Backend: "cpu", Threads: threads, WeightBytes: weightBytes, ScratchBytes: int64(p.work), Identity: identity(name)}
+	m.stats = backend.Stats{Backend: "cpu", Threads: threads, WeightBytes: weightBytes, ScratchBytes: int64(p.work), Identity: identity(l.Kernel == Accelerate, l.ActivationBits == 8)}
 	m.stats.Kernels = chosen(g, name, measured)
 	m.graph, m.linear = g, p.linear(g)
 	return m, nil

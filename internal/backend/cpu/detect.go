@@ -1,8 +1,18 @@
+//go:build cgo && !purego && !windows
+
 package cpu
 
-import "github.com/klauspost/cpuid/v2"
+// #include "kern.h"
+import "C"
 
-const maxThreads = 256 // KR_MAX_THREADS
+import (
+	"sync"
+
+	"github.com/klauspost/cpuid/v2"
+)
+
+// tiles asks the system for AMX's tile state, once.
+var tiles = sync.OnceValue(func() bool { return C.kr_amx_permit() != 0 })
 
 // supported reports whether this machine and its system run a kernel variant.
 func supported(variant string) bool {
@@ -17,6 +27,8 @@ func supported(variant string) bool {
 		return avx2 && c.Supports(cpuid.AVXVNNI)
 	case "AVX512VNNI":
 		return avx2 && c.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VL, cpuid.AVX512DQ, cpuid.AVX512VNNI)
+	case "AMXINT8":
+		return supported("AVX512VNNI") && c.Supports(cpuid.AMXTILE, cpuid.AMXINT8) && tiles()
 	case "NEON":
 		return c.Supports(cpuid.ASIMD)
 	case "DOTPROD":

@@ -41,6 +41,15 @@ var version = sync.OnceValue(func() string {
 	return fmt.Sprintf("%x", h.Sum(nil))
 })
 
-// identity names what decides the bits of a KV block, besides the graph and the storage type. Variants that are
-// chosen by measurement give the bits of the default one, so only that is named.
-func identity(kernels string) string { return "cpu " + version() + " " + kernels }
+// identity names what decides the bits of a KV block, besides the graph and the storage type. The kernel variants all give
+// the same bits, but for Accelerate.
+func identity(accelerate, narrow bool) string {
+	s := "cpu " + version()
+	if accelerate {
+		s += " " + Accelerate
+	}
+	if narrow {
+		s += ", 8-bit activations"
+	}
+	return s
+}

@@ -71,16 +71,31 @@ INL vb vd_set(uint32_t x) { return _mm256_set1_epi32((int)x); }
 #define vd_shr(a, n) _mm256_srli_epi32(a, n)
 #define vd_shl(a, n) _mm256_slli_epi32(a, n)
 INL vf vb_float(vb a) { return _mm256_castsi256_ps(a); }
-/* out[j], row r = dword j of the 16 bytes at p + r*stride */
-INL void vb_load16(const uint8_t *p, size_t stride, vb out[4]) {
-    __m256i a[4];
+/* 16 bytes of each row: a[i] has rows i, i+4 */
+INL void vb_rows16(const uint8_t *p, size_t stride, vb a[4]) {
     for (int i = 0; i < 4; i++)
         a[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + (size_t)i * stride))),
                                        _mm_loadu_si128((const __m128i *)(p + (size_t)(i + 4) * stride)), 1);
+}
+/* out[j], row r = dword j of the 16 bytes at p + r*stride */
+INL void vb_load16(const uint8_t *p, size_t stride, vb out[4]) {
+    vb a[4];
+    vb_rows16(p, stride, a);
     __m256i b0 = _mm256_unpacklo_epi32(a[0], a[1]), b1 = _mm256_unpackhi_epi32(a[0], a[1]);
     __m256i b2 = _mm256_unpacklo_epi32(a[2], a[3]), b3 = _mm256_unpackhi_epi32(a[2], a[3]);
     out[0] = _mm256_unpacklo_epi64(b0, b2); out[1] = _mm256_unpackhi_epi64(b0, b2);
     out[2] = _mm256_unpacklo_epi64(b1, b3); out[3] = _mm256_unpackhi_epi64(b1, b3);
+}
+/* row r = dword 0, or 3, of the 16 bytes at p + r*stride: fewer shuffles than dword by dword */
+INL vb vb_head(const uint8_t *p, size_t stride) {
+    vb a[4];
+    vb_rows16(p, stride, a);
+    return _mm256_unpacklo_epi64(_mm256_unpacklo_epi32(a[0], a[1]), _mm256_unpacklo_epi32(a[2], a[3]));
+}
+INL vb vb_tail(const uint8_t *p, size_t stride) {
+    vb a[4];
+    vb_rows16(p, stride, a);
+    return _mm256_unpackhi_epi64(_mm256_unpackhi_epi32(a[0], a[1]), _mm256_unpackhi_epi32(a[2], a[3]));
 }
 /* row r = the dword at p + r*stride */
 INL vb vb_load4(const uint8_t *p, size_t s) {

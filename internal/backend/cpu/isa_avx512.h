@@ -52,9 +52,8 @@ INL vb vb_xor(vb a, vb b) { return _mm512_xor_si512(a, b); }
 #define vd_shl(a, n) _mm512_slli_epi32(a, (unsigned)(n))
 INL vf vb_float(vb a) { return _mm512_castsi512_ps(a); }
 INL vb vb_lut16(const int8_t *tab, vb i) { return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)tab)), i); }
-/* out[j], row r = dword j of the 16 bytes at p + r*stride */
-INL void vb_load16(const uint8_t *p, size_t stride, vb out[4]) {
-    __m512i a[4];
+/* 16 bytes of each row: a[i] has rows i, i+4, i+8, i+12 */
+INL void vb_rows16(const uint8_t *p, size_t stride, vb a[4]) {
 #define ROW(r) _mm_loadu_si128((const __m128i *)(const void *)(p + (size_t)(r) * stride))
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
@@ -64,10 +63,26 @@ INL void vb_load16(const uint8_t *p, size_t stride, vb out[4]) {
         a[i] = _mm512_inserti32x4(a[i], ROW(i + 12), 3);
     }
 #undef ROW
+}
+/* out[j], row r = dword j of the 16 bytes at p + r*stride */
+INL void vb_load16(const uint8_t *p, size_t stride, vb out[4]) {
+    vb a[4];
+    vb_rows16(p, stride, a);
     __m512i b0 = _mm512_unpacklo_epi32(a[0], a[1]), b1 = _mm512_unpackhi_epi32(a[0], a[1]);
     __m512i b2 = _mm512_unpacklo_epi32(a[2], a[3]), b3 = _mm512_unpackhi_epi32(a[2], a[3]);
     out[0] = _mm512_unpacklo_epi64(b0, b2); out[1] = _mm512_unpackhi_epi64(b0, b2);
     out[2] = _mm512_unpacklo_epi64(b1, b3); out[3] = _mm512_unpackhi_epi64(b1, b3);
+}
+/* row r = dword 0, or 3, of the 16 bytes at p + r*stride: fewer shuffles than dword by dword */
+INL vb vb_head(const uint8_t *p, size_t stride) {
+    vb a[4];
+    vb_rows16(p, stride, a);
+    return _mm512_unpacklo_epi64(_mm512_unpacklo_epi32(a[0], a[1]), _mm512_unpacklo_epi32(a[2], a[3]));
+}
+INL vb vb_tail(const uint8_t *p, size_t stride) {
+    vb a[4];
+    vb_rows16(p, stride, a);
+    return _mm512_unpackhi_epi64(_mm512_unpackhi_epi32(a[0], a[1]), _mm512_unpackhi_epi32(a[2], a[3]));
 }
 /* row r = the dword at p + r*stride */
 INL vb vb_load4(const uint8_t *p, size_t s) {

@@ -81,6 +81,8 @@ INL vb vb_load4(const uint8_t *p, size_t s) {
     a = vsetq_lane_u32(kr_u32(p + 2 * s), a, 2);
     return vreinterpretq_u8_u32(vsetq_lane_u32(kr_u32(p + 3 * s), a, 3));
 }
+INL vb vb_head(const uint8_t *p, size_t s) { return vb_load4(p, s); }
+INL vb vb_tail(const uint8_t *p, size_t s) { return vb_load4(p + 12, s); }
 INL uint16x4_t gather16(const uint8_t *p, size_t s) {
     uint16x4_t a = vdup_n_u16(kr_u16(p));
     a = vset_lane_u16(kr_u16(p + s), a, 1);

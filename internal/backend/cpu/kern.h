@@ -9,8 +9,9 @@ struct kr_kv;
 /* Scratch that a thread needs for matmuls, in bytes. */
 #define KR_TILE_BYTES (128 * 1024)
 
-typedef struct {
+typedef struct kr_kernels {
     const char *name;
+    const struct kr_kernels *few;                 /* the variant that does matmuls of few rows for this one, or NULL */
     int vl;                                       /* rows that a matmul strip must be a multiple of */
     /* y[r*ldy + n] for n in [n0,n1), r in [0,m): n0 a multiple of vl; x rows are xs bytes apart, of kr_xblk2 where wide. */
     void (*matmul)(const kr_weight *w, int n0, int n1, const kr_xblk *x, size_t xs, int m, float *y, size_t ldy, void *tile, int wide);
@@ -86,7 +87,19 @@ struct kr_attn {
 #define KR_SEG 256                  /* positions per partial softmax, aligned to absolute multiples */
 #endif
 
+/* Linux hands out AMX tiles; compilers that know them. */
+#if defined(__x86_64__) && defined(__linux__)
+#if defined(__clang__) ? __clang_major__ >= 11 : __GNUC__ >= 11
+#define KR_AMX 1
+#endif
+#endif
+/* Asks the system for the tiles, for the whole process. 0: they are not to be had. */
+int kr_amx_permit(void);
+
 extern const kr_kernels kr_generic;
+#if defined(KR_AMX)
+extern const kr_kernels kr_amxint8;
+#endif
 #if defined(__x86_64__)
 extern const kr_kernels kr_avx2, kr_avxvnni, kr_avx512vnni;
 #elif defined(__aarch64__)

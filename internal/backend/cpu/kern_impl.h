@@ -10,9 +10,10 @@
 
 _Static_assert(2 * KB_MOST * sizeof(tblk) <= KR_TILE_BYTES && FK * 32 * 4 <= KR_TILE_BYTES, "tile");
 
-const kr_kernels KR_VARIANT = {
-    .name = KR_VARIANT_NAME, .vl = VL,
-    .matmul = matmul, .matmulf = matmulf, .quantize = quantize, .quantize2 = quantize2, .rmsnorm = rmsnorm,
-    .gate = gate, .add = add, .scale = scale, .softcap = softcap,
-    .kv_write = kv_write, .attention = attention, .attention_merge = attention_merge, .peak = peak,
-};
+#define KR_TABLE(variant, by, mm, pk) { \
+    .name = variant, .few = by, .vl = VL, \
+    .matmul = mm, .matmulf = matmulf, .quantize = quantize, .quantize2 = quantize2, .rmsnorm = rmsnorm, \
+    .gate = gate, .add = add, .scale = scale, .softcap = softcap, \
+    .kv_write = kv_write, .attention = attention, .attention_merge = attention_merge, .peak = pk, \
+}
+const kr_kernels KR_VARIANT = KR_TABLE(KR_VARIANT_NAME, NULL, matmul, peak);

@@ -30,7 +30,7 @@ UNROLL
         for (int r = 0; r < MR; r++) {
             const vi z = wide ? vi_zero() : dot_start(zk, s8, min, half, h, xat(x[r], off));
 UNROLL
-            for (int v = 0; v < NV; v++) s[r][v] = s16[r][v] = z;
+            for (int v = 0; v < NV; v++) s[r][v] = s16[r][v] = hi[r][v] = z;
         }
 UNROLL
         for (int term = 0; term <= wide; term++) {

@@ -97,21 +97,33 @@ func tune(g *graph.Graph, p *plan, c *C.kr_plan, k *C.kr_kernels, forced bool) [
 	return done
 }
 
-// candidates are the variants that this machine runs, portable C left out.
-func candidates() []*C.kr_kernels {
+// forRows is the variant that does what k passes on where r, an index of tuneRows, stands for few rows.
+func forRows(k *C.kr_kernels, r int) *C.kr_kernels {
+	if r < C.KR_MANY_ROWS && k.few != nil {
+		return k.few
+	}
+	return k
+}
+
+func nameOf(k *C.kr_kernels) string { return C.GoString(k.name) }
+
+// candidates are the variants that this machine runs, portable C left out, and those that pass these rows on.
+func candidates(r int) []*C.kr_kernels {
 	var ks []*C.kr_kernels
 	names, usable := Variants()
 	for i, n := range names {
-		if usable[i] && n != "generic" {
-			ks = append(ks, (*[64]*C.kr_kernels)(unsafe.Pointer(&C.kr_variants))[i])
+		k := (*[64]*C.kr_kernels)(unsafe.Pointer(&C.kr_variants))[i]
+		if usable[i] && n != "generic" && forRows(k, r) == k {
+			ks = append(ks, k)
 		}
 	}
 	return ks
 }
 
 func (m *picked) measure(w *C.kr_weight, k *C.kr_kernels) {
-	wide, ks := cbool(m.wide), candidates()
+	wide := cbool(m.wide)
 	for r, rows := range tuneRows {
+		k, ks := forRows(k, r), candidates(r)
 		n := min(max(32, tuneBytes/int(w.stride)/rows/32*32), int(w.rows)/32*32)
 		if n == 0 || len(ks) == 0 {
 			m.rates[r] = []rate{{k: k}}
@@ -191,7 +203,7 @@ func (m *picked) String() string {
 	s := fmt.Sprintf("%v of %d columns, %.0f MB: ", m.typ, m.cols, float64(m.bytes)/1e6)
 	for r, what := range []string{"1 row ", "; 2-15 rows ", "; more "} {
 		for i, x := range m.rates[r] {
-			name := C.GoString(x.k.name)
+			name := nameOf(x.k)
 			switch {
 			case i > 0 && i == 1:
 				s += fmt.Sprintf(" (%s %.3g", name, x.best/1e9)

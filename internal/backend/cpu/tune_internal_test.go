@@ -14,7 +14,7 @@ import (
 
 // TestChoose: another variant wins when it is clearly faster twice, not by noise and not by one bad measurement.
 func TestChoose(t *testing.T) {
-	ks := candidates()
+	ks := candidates(len(tuneRows) - 1)
 	if len(ks) < 2 {
 		t.Logf("one variant on this machine: %d", len(ks))
 		return
@@ -67,12 +67,12 @@ func TestMeasure(t *testing.T) {
 			p.measure(c.mats, k)
 			for i, rs := range p.rates {
 				if rows < 32 {
-					if len(rs) != 1 || rs[0].k != k {
+					if len(rs) != 1 || rs[0].k != forRows(k, i) {
 						t.Errorf("%v of %d rows: too few to measure, but %v", ty, rows, rs)
 					}
 					continue
 				}
-				if len(rs) != max(1, len(candidates())) {
+				if len(rs) != max(1, len(candidates(i))) {
 					t.Errorf("%v of %d rows: %d rates", ty, rows, len(rs))
 				}
 				for _, x := range rs {
@@ -83,10 +83,11 @@ func TestMeasure(t *testing.T) {
 			}
 			if rows >= 32 {
 				line := p.String()
-				names, usable := Variants()
-				for i, n := range names {
-					if usable[i] && n != "generic" && strings.Count(line, n) < int(len(p.rates)) {
-						t.Errorf("%q does not name %s for each number of rows", line, n)
+				for i, part := range strings.Split(line, "; ") {
+					for _, c := range candidates(i) {
+						if !strings.Contains(part, nameOf(c)+" ") {
+							t.Errorf("%q does not name %s for number of rows %d", line, nameOf(c), i)
+						}
 					}
 				}
 				if strings.Contains(line, "Inf") || strings.Contains(line, "NaN") || strings.Contains(line, " 0 %") {

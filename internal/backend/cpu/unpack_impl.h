@@ -25,19 +25,19 @@ UNROLL
 }
 INL void unpack_Q4_0(const kr_weight *w, int n, int b, tblk *t) {
     const uint8_t *p = AT(18, 1);
-    t->d[0] = vf_gatherh(p, w->stride);
+    t->d[0] = vb_half_lo(vb_head(p, w->stride));
     nibbles(p + 2, w->stride, t->w);
 }
 INL void unpack_Q4_1(const kr_weight *w, int n, int b, tblk *t) {
     const uint8_t *p = AT(20, 1);
-    vb dm = vb_load4(p, w->stride);
+    const vb dm = vb_head(p, w->stride);
     t->d[0] = vb_half_lo(dm);
     t->m[0] = vb_half_hi(dm);
     nibbles(p + 4, w->stride, t->w);
 }
 INL void unpack_IQ4_NL(const kr_weight *w, int n, int b, tblk *t) {
     const uint8_t *p = AT(18, 1);
-    t->d[0] = vf_gatherh(p, w->stride);
+    t->d[0] = vb_half_lo(vb_head(p, w->stride));
     nibbles(p + 2, w->stride, t->w);
 UNROLL
     for (int j = 0; j < 8; j++) {
@@ -61,17 +61,18 @@ UNROLL
 }
 INL void unpack_Q5_0(const kr_weight *w, int n, int b, tblk *t) {
     const uint8_t *p = AT(22, 1);
-    t->d[0] = vf_gatherh(p, w->stride);
+    t->d[0] = vb_half_lo(vb_head(p, w->stride));
     nibbles(p + 6, w->stride, t->w);
-    fifth(vb_load4(p + 2, w->stride), t->w);
+    fifth(vb_head(p + 2, w->stride), t->w);
 }
 INL void unpack_Q5_1(const kr_weight *w, int n, int b, tblk *t) {
     const uint8_t *p = AT(24, 1);
-    vb dm = vb_load4(p, w->stride);
-    t->d[0] = vb_half_lo(dm);
-    t->m[0] = vb_half_hi(dm);
+    vb h[4];
+    vb_load16(p, w->stride, h);
+    t->d[0] = vb_half_lo(h[0]);
+    t->m[0] = vb_half_hi(h[0]);
     nibbles(p + 8, w->stride, t->w);
-    fifth(vb_load4(p + 4, w->stride), t->w);
+    fifth(h[1], t->w);
 }
 INL void bytes32(const uint8_t *p, size_t s, vb o[8]) {
     vb_load16(p, s, o);
@@ -79,7 +80,7 @@ INL void bytes32(const uint8_t *p, size_t s, vb o[8]) {
 }
 INL void unpack_Q8_0(const kr_weight *w, int n, int b, tblk *t) {
     const uint8_t *p = AT(34, 1);
-    t->d[0] = vf_gatherh(p, w->stride);
+    t->d[0] = vb_half_lo(vb_head(p, w->stride));
     bytes32(p + 2, w->stride, t->w);
 UNROLL
     for (int j = 0; j < 8; j++) if (KR_S8_FLIP) t->w[j] = vb_xor(t->w[j], vb_set(0x80));
@@ -134,7 +135,7 @@ INL void unpack_Q6_K(const kr_weight *w, int n, int b, tblk *t) {
     const vb lo = vb_set(15), hi = vb_set(0x30);
     vb sc[4];
     vb_load16(p + 192, w->stride, sc);
-    vf d = vf_gatherh(p + 208, w->stride);
+    vf d = vb_half_hi(vb_tail(p + 194, w->stride));
 UNROLL
     for (int i = 0; i < 16; i++) t[i / 2].d[i & 1] = vf_mul(d, vb_sbyte(sc[i / 4], i & 3));
 UNROLL
@@ -156,7 +157,7 @@ UNROLL
 INL void unpack_Q2_K(const kr_weight *w, int n, int b, tblk *t) {
     const uint8_t *p = AT(84, 8);
     const vb lo = vb_set(15), m2 = vb_set(3);
-    vb sc[4], dm = vb_load4(p + 80, w->stride);
+    vb sc[4], dm = vb_tail(p + 68, w->stride);
     vb_load16(p, w->stride, sc);
     vf d = vb_half_lo(dm), m = vf_sub(vf_zero(), vb_half_hi(dm));
 UNROLL
@@ -180,8 +181,10 @@ UNROLL
 INL void unpack_Q3_K(const kr_weight *w, int n, int b, tblk *t) {
     const uint8_t *p = AT(110, 8);
     const vb lo = vb_set(15), m2 = vb_set(3), hi = vb_set(0x30), b2 = vb_set(4);
-    vb a0 = vb_load4(p + 96, w->stride), a1 = vb_load4(p + 100, w->stride), a2 = vb_load4(p + 104, w->stride), h[8];
-    vf d = vf_gatherh(p + 108, w->stride), c32 = vf_set(32);
+    vb a[4], h[8];
+    vb_load16(p + 92, w->stride, a);
+    const vb a0 = a[1], a1 = a[2], a2 = a[3];
+    vf d = vb_half_hi(vb_tail(p + 94, w->stride)), c32 = vf_set(32);
     vb sc[4] = { vb_or(vb_and(a0, lo), vb_and(vb_shl(a2, 4), hi)), vb_or(vb_and(a1, lo), vb_and(vb_shl(a2, 2), hi)),
                  vb_or(vb_and(vb_shr(a0, 4), lo), vb_and(a2, hi)), vb_or(vb_and(vb_shr(a1, 4), lo), vb_and(vb_shr(a2, 2), hi)) };
 UNROLL
@@ -204,15 +207,27 @@ UNROLL
 }
 
 /* ---- MLX affine: scales and biases apart, codes of N bits without padding ---- */
-INL vf gather_aux(const uint8_t *p, size_t s, int aux) {
-    if (aux == KR_F16) return vf_gatherh(p, s);
-    if (aux == KR_BF16) return vf_gatherb(p, s);
-    return vb_float(vb_load4(p, s));
+/* Dword at byte `at` of each row of `n` bytes: by sixteen bytes that the row has, where it has so many. */
+INL vb row_dword(const uint8_t *p, size_t at, size_t n, size_t s) {
+    if (n - at >= 16) return vb_head(p + at, s);
+    if (at >= 12) return vb_tail(p + at - 12, s);
+    return vb_load4(p + at, s);
+}
+/* Element i of each row of n scales or biases. */
+INL vf gather_aux(const uint8_t *p, size_t i, size_t n, size_t s, int aux) {
+    if (aux == KR_F32) return vb_float(row_dword(p, 4 * i, 4 * n, s));
+    if (n < 8) return aux == KR_F16 ? vf_gatherh(p + 2 * i, s) : vf_gatherb(p + 2 * i, s);
+    if (n - i >= 8) {
+        const vb a = vb_head(p + 2 * i, s);
+        return aux == KR_F16 ? vb_half_lo(a) : vb_float(vd_shl(a, 16));
+    }
+    const vb a = vb_tail(p + 2 * i - 14, s);
+    return aux == KR_F16 ? vb_half_hi(a) : vb_float(vb_and(a, vd_set(0xffff0000)));
 }
 INL void affine_scales(const kr_weight *w, int n, int b, tblk *t) {
-    size_t at = (size_t)n * w->astride + (size_t)(b * QK / w->group) * (w->aux == KR_F32 ? 4 : 2);
-    t->d[0] = gather_aux(w->scales + at, w->astride, w->aux);
-    t->m[0] = gather_aux(w->biases + at, w->astride, w->aux);
+    const size_t at = (size_t)n * w->astride, i = (size_t)(b * QK / w->group), groups = (size_t)(w->cols / w->group);
+    t->d[0] = gather_aux(w->scales + at, i, groups, w->astride, w->aux);
+    t->m[0] = gather_aux(w->biases + at, i, groups, w->astride, w->aux);
 }
 /* four codes of N bits at the bottom of each dword to its four bytes */
 INL vb codes4(vb a, const int bits) {
@@ -222,11 +237,15 @@ INL vb codes4(vb a, const int bits) {
 }
 INL void unpack_affine(const kr_weight *w, int n, int b, tblk *t, const int bits) {
     const uint8_t *p = AT(4 * bits, 1);
-    vb q[9];
+    vb q[9], h[4];
     affine_scales(w, n, b, t);
     if (bits >= 4) vb_load16(p, w->stride, q);
+    if (bits == 5) q[4] = vb_tail(p + 4, w->stride);
+    if (bits == 6) vb_load16(p + 8, w->stride, h);
+    if (bits == 6) { q[4] = h[2]; q[5] = h[3]; }
+    const size_t at = (size_t)(4 * bits * b), row = (size_t)(4 * bits) * (size_t)(w->cols / QK);
 UNROLL
-    for (int i = bits >= 4 ? 4 : 0; i < bits; i++) q[i] = vb_load4(p + 4 * i, w->stride);
+    for (int i = 0; bits < 4 && i < bits; i++) q[i] = row_dword(p - at, at + 4 * (size_t)i, row, w->stride);
 UNROLL
     for (int j = 0; j < 8; j++) {
         const int at = 4 * j * bits, k = at / 32, s = at % 32;

@@ -4,6 +4,9 @@
 #include "kern.h"
 
 const kr_kernels *const kr_variants[] = {
+#if defined(KR_AMX)
+    &kr_amxint8,
+#endif
 #if defined(__x86_64__)
     &kr_avx512vnni, &kr_avxvnni, &kr_avx2,
 #elif defined(__aarch64__)

@@ -1,52 +1,73 @@
-/* bench.c - speed of the matmuls of every kernel variant that this CPU runs, on one thread.
- * The best of many short runs, so that other processes disturb little. bench [type [variant]]: pin it, `taskset -c 0 ./bench Q4_1`. */
+/* bench.c - speed of matmuls on one thread, the kernel variants that this CPU runs in turn, the best of many short runs.
+ * bench [type|all [variant[,variant...]|all [K N]]]: pin it, `taskset -c 0 ./build/bench Q4_1 AMXINT8,AVX512VNNI 576 1536`. */
 #include "../kern.h"
 #include "ctest.h"
 #include <time.h>
 
+enum { ROWS = 512, VARIANTS = 8, REPS = 200 };
+static const kr_kernels *ks[VARIANTS];
+static int nk;
+
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec; }
 
-static void one(const kr_kernels *k, int type, int wide) {
-    enum { K = 1536, N = 4096 };
-    static const int ms[] = { 512, 16, 10, 8, 4, 2, 1 };
-    const int nb = K / QK, mats = 6;
+static void one(int type, int wide, int K, int N) {
+    static const int ms[] = { ROWS, 64, 32, 24, 16, 12, 8, 4, 2, 1 };
+    const int nb = K / QK, mats = 1 + (int)(24e6 / ((double)N * K * 0.6));      /* more than a second-level cache */
     kr_weight w = test_weight(type, N * mats, K, 64, KR_BF16);
-    float *x = tmem(4ul * 512 * K), *y = tmem(4ul * 512 * N);
+    float *x = tmem((size_t)ROWS * (size_t)K * 4), *y = tmem((size_t)ROWS * (size_t)N * 4);
     const size_t xs = KR_XSIZE(wide) * (size_t)nb;
-    char *q = tmem(xs * 512);
-    kr_xblk *xq = (kr_xblk *)(void *)q;
+    char *q = tmem(xs * ROWS);
     void *tile = tmem(KR_TILE_BYTES);
-    for (size_t i = 0; i < 512ul * K; i++) x[i] = rndf();
-    for (int r = 0; r < 512; r++) {
+    for (size_t i = 0; i < (size_t)ROWS * (size_t)K; i++) x[i] = rndf();
+    for (int r = 0; r < ROWS; r++) {
         void *xr = q + (size_t)r * xs;
-        if (wide) k->quantize2(x + (size_t)r * K, K, xr); else k->quantize(x + (size_t)r * K, K, xr);
+        if (wide) ks[0]->quantize2(x + (size_t)r * (size_t)K, K, xr); else ks[0]->quantize(x + (size_t)r * (size_t)K, K, xr);
     }
-    printf("%-11s %-7s %s", k->name, kr_types[type].name, wide ? "2 terms" : type > KR_BF16 ? "1 term " : "       ");
-    for (int i = 0; i < 7; i++) {
-        const int m = ms[i], n = m == 512 ? 64 : m >= 8 ? 512 : 1024;
-        double best = 1e9;
-        for (int rep = 0; rep < 40; rep++) {
-            int from = rep % mats * N;
-            double t = now();
-            if (type > KR_BF16) k->matmul(&w, from, from + n, xq, xs, m, y - from, N, tile, wide);
-            else k->matmulf(&w, from, from + n, x, K, m, y - from, N, tile);
-            t = now() - t;
-            best = t < best ? t : best;
+    for (size_t i = 0; i < sizeof ms / sizeof *ms; i++) {
+        const int m = ms[i], most = m == ROWS ? 96 : 1024, n = N < most ? N : most;
+        const double work = (double)m * n * K;
+        double best[VARIANTS];
+        for (int k = 0; k < nk; k++) best[k] = 1e9;
+        for (int rep = 0; rep < REPS; rep++)
+            for (int k = 0; k < nk; k++) {
+                const int from = rep % mats * N;
+                double t = now();
+                if (type > KR_BF16) ks[k]->matmul(&w, from, from + n, (const kr_xblk *)(const void *)q, xs, m, y - from, (size_t)N, tile, wide);
+                else ks[k]->matmulf(&w, from, from + n, x, (size_t)K, m, y - from, (size_t)N, tile);
+                t = now() - t;
+                best[k] = t < best[k] ? t : best[k];
+            }
+        printf("%-7s %s %5dx%-5d M=%-3d", kr_types[type].name, wide ? "2 terms" : type > KR_BF16 ? "1 term " : "       ", K, N, m);
+        for (int k = 0; k < nk; k++) {
+            if (m > 1) printf("  %s %6.1f", ks[k]->name, work / best[k] * 1e-9);
+            else printf("  %s %6.1f GB/s", ks[k]->name, (double)n * ((double)w.stride + 2 * (double)w.astride) / best[k] * 1e-9);
         }
-        if (m > 1) printf("  M=%d %5.1f", m, (double)m * n * K / best * 1e-9);
-        else printf("  M=1 %5.1f GMAC/s, %5.1f GB/s", (double)n * K / best * 1e-9, (double)n * ((double)w.stride + 2 * (double)w.astride) / best * 1e-9);
+        puts(m > 1 ? " GMAC/s" : "");
+        fflush(stdout);
     }
-    puts("");
-    fflush(stdout);
     free_weight(&w); tfree(x); tfree(y); tfree(q); tfree(tile);
 }
 
+static int listed(const char *list, const char *name) {
+    const size_t n = strlen(name);
+    for (const char *p = list; p; p = strchr(p, ',')) {
+        p += *p == ',';
+        if (!strncmp(p, name, n) && (!p[n] || p[n] == ',')) return 1;
+    }
+    return 0;
+}
+
 int main(int argc, char **argv) {
+    const char *type = argc > 1 ? argv[1] : "all", *list = argc > 2 ? argv[2] : "all";
+    const int K = argc > 4 ? atoi(argv[3]) : 1536, N = argc > 4 ? atoi(argv[4]) : 4096;
+    if (K <= 0 || N <= 0) { puts("K and N must be positive"); return 2; }
     for (int i = 0; kr_variants[i]; i++) {
         const kr_kernels *k = kr_variants[i];
-        if (!kr_supported(k) || (argc > 2 && strcmp(argv[2], k->name)) || (argc <= 2 && !strcmp(k->name, "generic"))) continue;
-        for (int t = KR_F32; t < KR_NTYPES; t++)
-            if (argc <= 1 || !strcmp(argv[1], "all") || !strcmp(argv[1], kr_types[t].name)) for (int wide = 0; wide <= (t > KR_BF16); wide++) one(k, t, wide);
+        if (kr_supported(k) && (!strcmp(list, "all") ? strcmp(k->name, "generic") != 0 : listed(list, k->name))) ks[nk++] = k;
     }
+    if (!nk) { puts("no such variant on this CPU"); return 2; }
+    for (int t = KR_F32; t < KR_NTYPES; t++)
+        if (K % (t > KR_BF16 ? QK * kr_types[t].per : 1) == 0 && (!strcmp(type, "all") || !strcmp(type, kr_types[t].name)))
+            for (int wide = 0; wide <= (t > KR_BF16); wide++) one(t, wide, K, N);
     return 0;
 }

@@ -4,8 +4,8 @@
 
 static int fails;
 
-/* One matrix: all rows by the rule; then any batch size and any cut of N must give the same bits. */
-static int check_matmul(const kr_kernels *k, int type, int rows, int cols, int group, int aux, int m, int wide) {
+/* One matrix: all rows by the rule; then any batch size (from 8 on, any by `step`) and any cut of N must give the same bits. */
+static int check_matmul(const kr_kernels *k, int type, int rows, int cols, int group, int aux, int m, int wide, int step) {
     kr_weight w = test_weight(type, rows, cols, group, aux);
     size_t nb = (size_t)cols / QK, nc = KR_PAD32((size_t)cols);
     float *x = tmem(4 * nc * (size_t)m), *y = tmem(4 * (size_t)(m * rows)), *z = tmem(4 * (size_t)(m * rows));
@@ -22,7 +22,7 @@ static int check_matmul(const kr_kernels *k, int type, int rows, int cols, int g
         }
         else kr_dot_rows_float(&w, 0, rows, x + (size_t)r * nc, y + (size_t)(r * rows));
     }
-    for (int g = 1; g <= m; g = g < 8 ? g + 1 : g * 2) {
+    for (int g = 1; g <= m; g = g < 8 ? g + 1 : step ? g + step : g * 2) {
         memset(z, 0xff, 4 * (size_t)(m * rows));
         for (int r = 0; r < m; r += g) {
             int gm = m - r < g ? m - r : g, cut = rows / 2 / k->vl * k->vl;
@@ -237,9 +237,10 @@ int main(void) {
             for (int group = 32; group <= (t >= KR_AFF2 ? 128 : 32); group *= 2)
                 for (int aux = KR_F32; aux <= (t >= KR_AFF2 ? KR_BF16 : KR_F32); aux++) {
                     for (int wide = 0; wide <= (t > KR_BF16); wide++) {
-                        bt += check_matmul(k, t, 83, per == 256 ? 512 : per == 1 ? 77 : 384, group, aux, 13, wide);
-                        bt += check_matmul(k, t, 32, per == 256 ? 1024 : 1152, group, aux, 17, wide);
-                        bt += check_matmul(k, t, 5, per == 256 ? 256 : 128, group, aux, 3, wide);
+                        bt += check_matmul(k, t, 83, per == 256 ? 512 : per == 1 ? 77 : 384, group, aux, 13, wide, 0);
+                        bt += check_matmul(k, t, 32, per == 256 ? 1024 : 1152, group, aux, 17, wide, 0);
+                        bt += check_matmul(k, t, 5, per == 256 ? 256 : 128, group, aux, 3, wide, 0);
+                        if (group == 32 && aux == KR_F32) bt += check_matmul(k, t, 53, per == 256 ? 256 : 224, group, aux, 40, wide, 1);
                     }
                 }
             bad += bt;

@@ -23,12 +23,13 @@ static inline int kr_supported(const kr_kernels *k) {
 #if defined(__x86_64__)
     int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (!strcmp(k->name, "AVX2")) return avx2;
-    if (!strcmp(k->name, "AVX512VNNI")) return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
-    if (!strcmp(k->name, "AVXVNNI")) {
-        unsigned a = 7, c = 1, b, d;
-        __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-        return avx2 && (a >> 4 & 1);
-    }
+    int avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+    unsigned a = 7, b, c = 0, d, a1 = 7, b1, c1 = 1, d1;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+    __asm__ volatile("cpuid" : "+a"(a1), "=b"(b1), "+c"(c1), "=d"(d1));
+    if (!strcmp(k->name, "AVX512VNNI")) return avx512;
+    if (!strcmp(k->name, "AVXVNNI")) return avx2 && (a1 >> 4 & 1);
+    if (!strcmp(k->name, "AMXINT8")) return avx512 && (d >> 24 & 3) == 3 && kr_amx_permit();
 #elif defined(__aarch64__)
     unsigned long h = getauxval(AT_HWCAP), h2 = getauxval(AT_HWCAP2);
     if (!strcmp(k->name, "NEON")) return 1;
