@@ -5,12 +5,11 @@ give the rule up where it could cost something:
   BIN-2112      attention in as many segments as there are threads, as a split made for this one sequence would have
   BIN-openblas  prompts through OpenBLAS' sgemm, whose order varies with the number of rows (-kernel Accelerate)
 
-How near decoding comes to what plain reading reaches bounds what any other order could gain there.
-
-usage: python bench/invariance.py -bin BIN -model GGUF -out bench/results/FILE [-depth 4096] [-rounds 3]
-Runs alternate; medians. Standard library only.
+usage: python bench/invariance.py -bin BIN -model GGUF -out bench/results/FILE [-rounds 3] [-keep DIR [-most N]]
+Runs alternate; medians. -keep holds every run's result in a folder, where a further call goes on; -most ends a call after N
+runs. Standard library only.
 """
-import argparse, datetime, json, os, platform, statistics, subprocess
+import argparse, datetime, json, os, platform, statistics, subprocess, sys
 
 
 def run(cmd):
@@ -25,23 +24,38 @@ def main():
     p.add_argument("-bin", required=True)
     p.add_argument("-model", required=True)
     p.add_argument("-out", required=True)
-    p.add_argument("-depth", type=int, default=4096)
     p.add_argument("-rounds", type=int, default=3)
+    p.add_argument("-keep")
+    p.add_argument("-most", type=int, default=1 << 30)
     a = p.parse_args()
-    deep = ["-prompt", "16", "-depth", str(a.depth), "-gen", "64"]
+
+    def deep(depth):
+        return ["-prompt", "16", "-depth", str(depth), "-gen", "64"]
+
     flat = ["-prompt", "1024", "-depth", "0", "-gen", "64"]
     runs = [  # name, binary, flags, what is read
-        ("decode after %d tokens, 1 thread" % a.depth, "", ["-threads", "1"] + deep, "decode_tok_s"),
-        ("the same without segments", "-1048576", ["-threads", "1"] + deep, "decode_tok_s"),
-        ("decode after %d tokens, 2 threads" % a.depth, "", ["-threads", "2"] + deep, "decode_tok_s"),
-        ("the same with a segment per thread", "-2112", ["-threads", "2"] + deep, "decode_tok_s"),
+        ("decode after 2048 tokens, 1 thread", "", ["-threads", "1"] + deep(2048), "decode_tok_s"),
+        ("the same without segments", "-1048576", ["-threads", "1"] + deep(2048), "decode_tok_s"),
+        ("decode after 4096 tokens, 2 threads", "", ["-threads", "2"] + deep(4096), "decode_tok_s"),
+        ("the same with a segment per thread", "-2112", ["-threads", "2"] + deep(4096), "decode_tok_s"),
         ("prompt of 1024 tokens, 2 threads", "", ["-threads", "2"] + flat, "prefill_tok_s"),
         ("the same by OpenBLAS", "-openblas", ["-threads", "2", "-kernel", "Accelerate"] + flat, "prefill_tok_s"),
     ]
     results = [[] for _ in runs]
-    for _ in range(a.rounds):
+    for n in range(a.rounds):
         for i, (_, suffix, flags, _) in enumerate(runs):
+            kept = os.path.join(a.keep, "%d-%d.json" % (n, i)) if a.keep else ""
+            if kept and os.path.exists(kept):
+                with open(kept) as f:
+                    results[i].append(json.load(f))
+                continue
+            if a.most == 0:
+                sys.exit("not all runs are done")
+            a.most -= 1
             results[i].append(run([a.bin + suffix, "bench", "-model", a.model, "-parallel", "", "-reps", "1", "-drafts=false", "-json"] + flags))
+            if kept:
+                with open(kept, "w") as f:
+                    json.dump(results[i][-1], f)
     one = results[4][0]
     lines = [
         "# What the fixed order of sums costs",
@@ -60,9 +74,6 @@ def main():
         if i % 2:
             gain = "%+.1f %%" % (100 * (statistics.median(v) / statistics.median(r[key] for r in results[i - 1]) - 1))
         lines.append("| %s | %.1f (%.1f–%.1f) | %s |" % (name, statistics.median(v), min(v), max(v), gain))
-    fraction = statistics.median(r["bandwidth_fraction"] for r in results[4])
-    lines += ["", "Decoding without context reads its weights at %.0f %% of the speed of plain reading (%.1f GB/s), on 2 threads: no order of sums gains "
-              "more there than the rest." % (100 * fraction, statistics.median(r["read_gb_s"] for r in results[4]))]
     with open(a.out + ".json", "w") as f:
         json.dump({name: rs for (name, _, _, _), rs in zip(runs, results)}, f)
     with open(a.out + ".md", "w") as f:

@@ -153,6 +153,9 @@ func TestModelSoak(t *testing.T) {
 				t.Parallel()
 				for seed := lane; seed < *soakSeeds; seed += lanes {
 					runMachine(t, uint64(seed), *soakOps, 100, counts[lane])
+					if seed/lanes%50 == 49 {
+						t.Logf("%d seeds", seed/lanes+1)
+					}
 				}
 			})
 		}
