@@ -198,23 +198,23 @@ func (c *pieceCache) placeMid(v *midEntry, hash uint64) {
 	}
 }
 
-// most is how many entries a table of n takes: a larger one follows early, an empty one late.
-func most(n int, largest bool) int64 {
-	if largest {
-		return int64(n) * 5 / 8
+// most is how many entries a table of n takes. A small one gives way early; to copy a large one, and to touch the memory of
+// the next, takes longer than to look a little further.
+func most(n int) int64 {
+	if n >= 1<<15 {
+		return int64(n) * 3 / 4
 	}
 	return int64(n) * 3 / 8
 }
 
 // full reports which tables have too many entries.
-func (c *pieceCache) full(b cacheBounds) (tab, mid, arena bool) {
-	return c.used.Load() > most(len(c.tab), len(c.tab) == 1<<b.log), c.mused.Load() > most(len(c.mid), len(c.mid) == 1<<b.mlog),
-		c.arena.used.Load() > int64(len(c.arena.ids))
+func (c *pieceCache) full() (tab, mid, arena bool) {
+	return c.used.Load() > most(len(c.tab)), c.mused.Load() > most(len(c.mid)), c.arena.used.Load() > int64(len(c.arena.ids))
 }
 
 // next gives the cache that follows a full one: a larger one with its entries, or the next generation.
 func (c *pieceCache) next(b cacheBounds) *pieceCache {
-	tab, mid, arena := c.full(b)
+	tab, mid, arena := c.full()
 	log, mlog := 64-int(c.shift), 64-int(c.mshift)
 	if !arena && !(tab && log == b.log) && !(mid && mlog == b.mlog) {
 		if tab {
@@ -255,7 +255,7 @@ func (c *pieceCache) resized(log, mlog int) *pieceCache {
 // pieces gives the cache, or what follows it when it is full.
 func (f *fast) pieces() *pieceCache {
 	c := f.cache.Load()
-	if tab, mid, arena := c.full(f.bounds); (tab || mid || arena) && f.growing.TryLock() {
+	if tab, mid, arena := c.full(); (tab || mid || arena) && f.growing.TryLock() {
 		if c == f.cache.Load() {
 			c = c.next(f.bounds)
 			f.cache.Store(c)
