@@ -305,17 +305,35 @@ def write(o, rows, calibration):
     names = list(dict.fromkeys(r["series"] for r in rows))
     flat, changing = [n for n in names if n.startswith("no change")], [n for n in names if n in series.SCENARIOS]
     public = [n for n in names if n not in flat and n not in changing]
+    scaled = "" if o.scale == 1 else f' with REGRESS_FLAGS="-scale {o.scale:g}"'
+    counts = {r["series"]: r["count"] for r in rows}
     version = importlib.metadata.version
+    who = list(dict.fromkeys(r["who"] for r in rows))
+    mean = lambda w, among, key: statistics.mean(r[key] for r in rows if r["who"] == w and r["series"] in among)
+    noises = [n for n in flat if n != "no change, slow drift"]
+    stepping = [n for n in changing if n not in ("trend begins", "variance changes")]
+    summary = "| mean over the rows below | " + " | ".join(who) + " |\n" + "|---" * (len(who) + 1) + "|\n"
+    for label, among, key, form in (("change-free series with a false alarm, by noise", noises, "ever_false", "{:.1%}"),
+                                    ("false alarms per 1,000 commits, the same", noises, "false_per_1000", "{:.2f}"),
+                                    ("steps found, asked after every commit", stepping, "detected", "{:.1%}"),
+                                    ("F1, asked once, all rows", names, "f1", "{:.3f}"), ("covering, all rows", names, "covering", "{:.3f}")):
+        summary += f"| {label} | " + " | ".join(form.format(mean(w, among, key)) for w in who) + " |\n"
+    tuned = "| noise | asked | krserve, series with a false alarm | " + " | ".join(PEERS) + " |\n" + "|---" * (len(PEERS) + 3) + "|\n"
+    for noise, looking in dict.fromkeys((c["noise"], c["looking"]) for c in calibration):
+        those = {c["peer"]: c for c in calibration if (c["noise"], c["looking"]) == (noise, looking)}
+        tuned += f"| {noise} | {'after every commit' if looking else 'once'} | {next(iter(those.values()))['krserve']:.1%} | " + " | ".join(
+            f"{those[p]['threshold']:.3g}" for p in PEERS) + " |\n"
     delay = lambda r: f'{r["detected"]:.2f} / ' + (f'{r["delay"]:.0f}' if math.isfinite(r["delay"]) else "–")
     text = f"""# Change points, {datetime.date.today()}
 
-`make bench-regress`{"" if o.scale == 1 else f" with -scale {o.scale}"}{"" if o.purpose == "score" else ", development seeds"} on {machine()}, Linux {platform.machine()}: apache-otava {version("apache-otava")}, ruptures {version("ruptures")}, numpy {version("numpy")}. Nothing here is
+`make bench-regress`{scaled}{"" if o.purpose == "score" else ", development seeds"} on {machine()}, Linux {platform.machine()}: apache-otava {version("apache-otava")}, ruptures {version("ruptures")}, numpy {version("numpy")}. Nothing here is
 timed: another machine gives the same numbers. "otava as it comes" has its defaults (window 50, p 0.001, no least change); "ruptures as
 in its README" is `Pelt(model="rbf")` with penalty 10, as ruptures has no default. "otava", "ruptures l2" and "ruptures rbf"
 have their p or penalty set for every kind of noise to the share of change-free series with a false alarm that krserve has there, on
 other seeds than these (thresholds in the JSON file); otava then also has krserve's least change of 1 %. krserve has its defaults and counts steps,
-not what it calls a drift or a disturbance that has passed.
+not what it calls a drift or a disturbance that has passed. Rows of change-free series have {counts[flat[0]]} series, of scenarios {counts[changing[0]]}.
 
+{summary}
 ## Change-free series, asked after every commit: false alarms per 1,000 commits (share of series of 100 commits with any)
 
 {table(rows, flat, lambda r: f'{r["false_per_1000"]:.2f} ({100 * r["ever_false"]:.0f} %)')}
@@ -333,7 +351,10 @@ not what it calls a drift or a disturbance that has passed.
 {table(rows, flat + changing + public, lambda r: f'{r["precision"]:.2f} / {r["recall"]:.2f}')}
 ## The same: covering
 
-{table(rows, flat + changing + public, lambda r: f'{r["covering"]:.3f}', "covering")}"""
+{table(rows, flat + changing + public, lambda r: f'{r["covering"]:.3f}', "covering")}
+## Calibration: krserve's false alarms on {10 * counts[flat[0]]} other change-free series of 100 commits, and the peers' p or penalty for as many
+
+{tuned}"""
     open(o.out + ".md", "w").write(text)
     with open(o.out + ".json", "w") as f:
         json.dump({"rows": [{k: (None if v == math.inf else v) for k, v in r.items()} for r in rows], "calibration": calibration}, f, indent=0)

@@ -58,7 +58,7 @@ func TestRegressGate(t *testing.T) {
 	commit(3000)
 	commit(30000)
 	for base, want := range map[string]int{"HEAD~1": 3, "HEAD": 0, "nowhere": 1} {
-		out, status := do(gate, base, ".", "./sum", "--", "-html", "report.html")
+		out, status := do(gate, base, ".", "./sum", "--", "-blocks", "8", "-html", "report.html")
 		if status != want {
 			t.Errorf("against %s: exit %d, want %d:\n%s", base, status, want, out)
 		}

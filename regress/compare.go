@@ -232,7 +232,7 @@ func judge(r *Result, o Options) {
 		r.Verdict, r.Reason = Regression, fmt.Sprintf("%+.2f %%, p = %.2g", 100*(e.Ratio-1), r.Adjusted)
 	case significant:
 		r.Verdict, r.Reason = Improvement, fmt.Sprintf("%+.2f %%, p = %.2g", 100*(e.Ratio-1), r.Adjusted)
-	case e.Bounded() && e.Low >= 1-o.MinEffect && e.High <= 1+o.MinEffect, r.Old == r.New && e.P == 1:
+	case e.Bounded() && e.Low >= 1-o.MinEffect && e.High <= 1+o.MinEffect, r.Old == r.New && e.P == 1 && min(r.OldN, r.NewN) > 1:
 		r.Verdict, r.Reason = Same, fmt.Sprintf("within %.3g %%", 100*o.MinEffect)
 	case !e.Bounded():
 		r.Verdict, r.Reason = Unclear, fmt.Sprintf("%d and %d measurements are too few", r.OldN, r.NewN)
