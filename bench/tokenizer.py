@@ -109,8 +109,9 @@ def main():
                         return 75
                     reps.append(call(command, threads))
                     summarise(row)
+                save()
                 print(line(row), flush=True)
-        save()
+    save()
     return 0
 
 
