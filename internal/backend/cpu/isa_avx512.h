@@ -64,6 +64,11 @@ INL void vb_rows16(const uint8_t *p, size_t stride, vb a[4]) {
     }
 #undef ROW
 }
+/* bytes 2h and 2h+1 of each dword, each twice */
+INL vb vb_twice(vb a, int h) {
+    const __m128i p = _mm_setr_epi32(0x01010000, 0x05050404, 0x09090808, 0x0d0d0c0c);
+    return _mm512_shuffle_epi8(a, _mm512_broadcast_i32x4(_mm_add_epi8(p, _mm_set1_epi8((char)(2 * h)))));
+}
 /* out[j], row r = dword j of the 16 bytes at p + r*stride */
 INL void vb_load16(const uint8_t *p, size_t stride, vb out[4]) {
     vb a[4];

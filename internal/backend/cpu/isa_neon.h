@@ -65,6 +65,11 @@ INL vb vd_shl(vb a, int n) { return vreinterpretq_u8_u32(vshlq_u32(vreinterpretq
 INL vb vd_shr(vb a, int n) { return vd_shl(a, -n); }
 INL vf vb_float(vb a) { return vreinterpretq_f32_u8(a); }
 INL vb vb_lut16(const int8_t *tab, vb i) { return vqtbl1q_u8(vld1q_u8((const uint8_t *)tab), i); }
+/* bytes 2h and 2h+1 of each dword, each twice */
+INL vb vb_twice(vb a, int h) {
+    static const uint8_t p[16] = { 0, 0, 1, 1, 4, 4, 5, 5, 8, 8, 9, 9, 12, 12, 13, 13 };
+    return vqtbl1q_u8(a, vaddq_u8(vld1q_u8(p), vdupq_n_u8((uint8_t)(2 * h))));
+}
 /* out[j], row r = dword j of the 16 bytes at p + r*stride */
 INL void vb_load16(const uint8_t *p, size_t s, vb out[4]) {
 #define ROW(r) vreinterpretq_u32_u8(vld1q_u8(p + (size_t)(r) * s))

@@ -246,6 +246,14 @@ INL void unpack_affine(const kr_weight *w, int n, int b, tblk *t, const int bits
     const size_t at = (size_t)(4 * bits * b), row = (size_t)(4 * bits) * (size_t)(w->cols / QK);
 UNROLL
     for (int i = 0; bits < 4 && i < bits; i++) q[i] = row_dword(p - at, at + 4 * (size_t)i, row, w->stride);
+    if (bits == 4) {                            /* four codes are two bytes: each twice, then its halves */
+UNROLL
+        for (int j = 0; j < 8; j++) {
+            const vb a = vb_twice(q[j / 2], j % 2);
+            t->w[j] = vb_or(vb_and(a, vd_set(0x000f000f)), vb_and(vb_shr(a, 4), vd_set(0x0f000f00)));
+        }
+        return;
+    }
 UNROLL
     for (int j = 0; j < 8; j++) {
         const int at = 4 * j * bits, k = at / 32, s = at % 32;
