@@ -216,7 +216,7 @@ INL vb row_dword(const uint8_t *p, size_t at, size_t n, size_t s) {
 /* Element i of each row of n scales or biases. */
 INL vf gather_aux(const uint8_t *p, size_t i, size_t n, size_t s, int aux) {
     if (aux == KR_F32) return vb_float(row_dword(p, 4 * i, 4 * n, s));
-    if (n < 8) return aux == KR_F16 ? vf_gatherh(p + 2 * i, s) : vf_gatherb(p + 2 * i, s);
+    if (n - i < 8 && i < 7) return aux == KR_F16 ? vf_gatherh(p + 2 * i, s) : vf_gatherb(p + 2 * i, s);
     if (n - i >= 8) {
         const vb a = vb_head(p + 2 * i, s);
         return aux == KR_F16 ? vb_half_lo(a) : vb_float(vd_shl(a, 16));
