@@ -122,7 +122,7 @@ func (c *pieceCache) find(k0, k1, hash uint64) *entry {
 
 // idsOf gives the ids of an entry that was found.
 func (c *pieceCache) idsOf(e *entry) []uint32 {
-	if n := e.k1 >> 60; n != spilled {
+	if n := atomic.LoadUint64(&e.k1) >> 60; n != spilled {
 		return e.ids[:n]
 	}
 	return c.arena.ids[e.ids[0]:][:e.ids[1]]
@@ -168,7 +168,7 @@ func (c *pieceCache) findMid(k *[4]uint64, n uint32, hash uint64) *midEntry {
 }
 
 func (c *pieceCache) idsOfMid(e *midEntry) []uint32 {
-	if n := e.tag >> 8; n != spilled {
+	if n := atomic.LoadUint32(&e.tag) >> 8; n != spilled {
 		return e.ids[:n]
 	}
 	return c.arena.ids[e.ids[0]:][:e.ids[1]]
@@ -240,13 +240,13 @@ func (c *pieceCache) resized(log, mlog int) *pieceCache {
 	for i := range c.tab {
 		e := &c.tab[i]
 		if k := atomic.LoadUint64(&e.k1); k != 0 && k != claimed {
-			n.place(e, foldHash(e.k0, k&countMask))
+			n.place(&entry{e.k0, k, e.ids}, foldHash(e.k0, k&countMask))
 		}
 	}
 	for i := range c.mid {
 		e := &c.mid[i]
 		if tag := atomic.LoadUint32(&e.tag); tag != 0 && tag != claimedMid {
-			n.placeMid(e, midHash(&e.k, uint64(tag&0xff)))
+			n.placeMid(&midEntry{e.k, tag, e.ids}, midHash(&e.k, uint64(tag&0xff)))
 		}
 	}
 	return n
