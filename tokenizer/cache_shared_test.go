@@ -58,6 +58,9 @@ func TestPieceCache(t *testing.T) {
 // TestWholeTokens: a token said to be whole is what its text merges to, and nearly all that are so are known.
 func TestWholeTokens(t *testing.T) {
 	for name := range fastSpecs {
+		if testing.Short() && name != "smollm2" { // the smallest
+			continue
+		}
 		l := loadReal(t, name)
 		if !l.m.byteLevel {
 			continue

@@ -70,12 +70,16 @@ func TestBadTextLinear(t *testing.T) {
 		toks[name] = tok
 	}
 	for _, name := range goldenNames {
-		if !testing.Short() || name == "qwen3" || name == "gemma3" {
+		if !testing.Short() || name == "smollm2" || name == "llama2" {
 			tok, err := OpenConfig(testenv.Tokenizer(t, name), Config{Threads: 1})
 			add(name, tok, err)
 		}
 	}
-	for _, name := range []string{"unigram.json", "unigram_precompiled.json", "wordpiece.json", "wordlevel_scripts.json", "spm_bpe_bytes.model", "spm_unigram.model", "bpe_suffix.json"} {
+	trained := []string{"unigram.json", "unigram_precompiled.json", "wordpiece.json", "wordlevel_scripts.json", "spm_bpe_bytes.model", "spm_unigram.model", "bpe_suffix.json"}
+	if testing.Short() { // one thread works here
+		trained = trained[:1]
+	}
+	for _, name := range trained {
 		tok, err := ParseConfig(gunzip(t, filepath.Join("testdata", "trained", name+".gz")), Config{Threads: 1})
 		add(name, tok, err)
 	}
