@@ -34,12 +34,14 @@ type Engine struct {
 	compute  backend.Model
 	template *tokenizer.Template // nil when the model has none
 
-	mu     sync.Mutex
-	shut   bool
-	done   chan struct{} // closed when Close has finished
-	err    error         // of Close
-	last   Stats
-	unload func() error
+	mu   sync.Mutex
+	shut bool
+	done chan struct{} // closed when Close has finished
+	err  error         // of Close
+	last Stats
+	// bandwidth is measured when Stats are first asked for, between steps; read again at Close.
+	bandwidth float64
+	unload    func() error
 }
 
 // Info describes the model of an Engine.
@@ -289,7 +291,7 @@ func (e *Engine) Close() error {
 	e.shut = true
 	e.mu.Unlock()
 	e.sched.Close()
-	st := e.snapshot(e.compute.Stats())
+	st := e.snapshot(e.compute.Stats(), e.bandwidth)
 	err := e.compute.Close()
 	if e.unload != nil {
 		err = errors.Join(err, e.unload())
@@ -310,10 +312,17 @@ func (e *Engine) Tokenizer() *Tokenizer { return e.tok }
 // Info describes the model.
 func (e *Engine) Info() Info { return e.info }
 
-// Stats returns what the engine holds and has done; after Close, what it had at the end. It may wait for a step.
+// Stats returns what the engine holds and has done; after Close, what it had at the end. It may wait for a step, and the
+// first call measures BandwidthGBps.
 func (e *Engine) Stats() Stats {
 	var b backend.Stats
-	if err := e.sched.Do(func() { b = e.compute.Stats() }); err != nil {
+	var bandwidth float64
+	measure := func() {
+		b = e.compute.Stats()
+		bandwidth = e.compute.Bandwidth()
+		e.bandwidth = bandwidth
+	}
+	if err := e.sched.Do(measure); err != nil {
 		e.mu.Lock()
 		shut := e.shut
 		e.mu.Unlock()
@@ -322,13 +331,14 @@ func (e *Engine) Stats() Stats {
 		}
 		return e.last
 	}
-	return e.snapshot(b)
+	return e.snapshot(b, bandwidth)
 }
 
-func (e *Engine) snapshot(b backend.Stats) Stats {
+func (e *Engine) snapshot(b backend.Stats, bandwidth float64) Stats {
 	s, c := e.sched.Stats(), e.sched.Cache()
 	return Stats{Backend: b.Backend, Kernels: b.Kernels, Threads: b.Threads, WeightBytes: b.WeightBytes, KVBytes: b.KVBytes,
-		ScratchBytes: b.ScratchBytes, Running: s.Running, Waiting: s.Waiting, Steps: b.Steps, Rows: b.Rows, StepSeconds: b.StepSeconds, BandwidthGBps: b.BandwidthGBps, DecodeGBps: b.DecodeGBps,
+		ScratchBytes: b.ScratchBytes, Running: s.Running, Waiting: s.Waiting, Steps: b.Steps, Rows: b.Rows, StepSeconds: b.StepSeconds,
+		BandwidthGBps: bandwidth, DecodeGBps: b.DecodeGBps,
 		PromptTokens: int64(s.PromptTokens), CachedTokens: int64(s.CachedTokens), RestoredTokens: int64(s.RestoredTokens), CompletionTokens: int64(s.DrawnTokens),
 		DraftTokens: int64(s.DraftTokens), AcceptedTokens: int64(s.AcceptedTokens), Preemptions: int64(s.Preemptions), CacheBlocks: c.Cached, LargestBatch: s.Largest}
 }

@@ -202,14 +202,7 @@ func (m *bpeText) readMerges(data []byte, val *jsonValue) error {
 	}); err != nil {
 		return err
 	}
-	n := 0
-	for _, p := range parts {
-		n += len(p)
-	}
-	m.merges = make([]mergeRule, 0, n)
-	for _, p := range parts {
-		m.merges = append(m.merges, p...)
-	}
+	m.merges = slices.Concat(parts...)
 	for i := range m.merges {
 		m.merges[i].rank = uint32(i)
 	}

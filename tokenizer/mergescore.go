@@ -90,14 +90,7 @@ func (m *bpeText) mergesByScore(scores []float32, skip func(uint32) bool) {
 		}
 		return nil
 	})
-	n := 0
-	for _, p := range parts {
-		n += len(p)
-	}
-	m.merges = make([]mergeRule, 0, n)
-	for _, p := range parts {
-		m.merges = append(m.merges, p...)
-	}
+	m.merges = slices.Concat(parts...)
 }
 
 // skips reports that a symbol is a piece to be skipped.

@@ -58,17 +58,16 @@ func (l Logits) Row(i int) []float32 { return l.Data[i*l.Width : (i+1)*l.Width] 
 
 // Stats says what a Model holds and how fast it has been.
 type Stats struct {
-	Backend       string
-	Kernels       []string // chosen kernel per weight type, and per shape with its measured speed
-	Threads       int
-	WeightBytes   int64
-	KVBytes       int64 // committed
-	ScratchBytes  int64
-	Steps         int64
-	Rows          int64
-	StepSeconds   float64
-	BandwidthGBps float64 // 10⁹ bytes per second that a plain read of the weights by all threads reaches, 0 if not measured
-	DecodeGBps    float64 // the same of the matmuls' weights in steps of one row: at most BandwidthGBps where caches hold none
+	Backend      string
+	Kernels      []string // chosen kernel per weight type, and per shape with its measured speed
+	Threads      int
+	WeightBytes  int64
+	KVBytes      int64 // committed
+	ScratchBytes int64
+	Steps        int64
+	Rows         int64
+	StepSeconds  float64
+	DecodeGBps   float64 // 10⁹ bytes per second of the matmuls' weights in steps of one row: at most Bandwidth where caches hold none
 	// Identity names what decides the bits of a KV block besides graph and storage type: the kernels and their version.
 	// Blocks are exchanged between models of equal identities. Empty never exchanges any.
 	Identity string
@@ -97,5 +96,8 @@ type Model interface {
 	// ReleaseBlocks gives the blocks' memory back to the system; their contents are lost.
 	ReleaseBlocks(ids []BlockID) error
 	Stats() Stats
+	// Bandwidth is how many 10⁹ bytes per second a plain read of the weights by all threads reaches; 0 where it is not
+	// known. The first call measures that, in milliseconds: nobody pays for it who does not ask.
+	Bandwidth() float64
 	Close() error
 }

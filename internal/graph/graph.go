@@ -70,6 +70,15 @@ type Weight struct {
 	Group          int
 }
 
+// Bytes is how many stored bytes a product with the whole weight reads, scales and biases included.
+func (w *Weight) Bytes() int64 {
+	n := int64(w.Rows) * int64(w.Type.RowBytes(w.Cols))
+	if w.Type.Affine() {
+		n += 2 * int64(w.Rows) * int64(w.AuxType.RowBytes(w.Cols/w.Group))
+	}
+	return n
+}
+
 // RopeSpec is one table of rotary frequencies.
 type RopeSpec struct {
 	Base        float64

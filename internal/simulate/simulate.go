@@ -264,8 +264,13 @@ func (r Row) Cells() []string {
 
 // Markdown renders a table for people.
 func Markdown(rows []Row) string {
+	return table(Head(), 2, rows)
+}
+
+// table renders rows for people; all but the first columns, which are text, stand to the right.
+func table[R interface{ Cells() []string }](head []string, text int, rows []R) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "| %s |\n|---|---|---:|---:|---:|---:|---:|\n", strings.Join(Head(), " | "))
+	fmt.Fprintf(&b, "| %s |\n|%s%s\n", strings.Join(head, " | "), strings.Repeat("---|", text), strings.Repeat("---:|", len(head)-text))
 	for _, r := range rows {
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(r.Cells(), " | "))
 	}

@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/krserve/krserve/canary"
@@ -372,10 +371,5 @@ func (r TunedRow) Cells() []string {
 
 // TunedMarkdown renders a comparison for people.
 func TunedMarkdown(rows []TunedRow) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "| %s |\n|---|---|---|---:|---:|---:|---:|\n", strings.Join(TunedHead(), " | "))
-	for _, r := range rows {
-		fmt.Fprintf(&b, "| %s |\n", strings.Join(r.Cells(), " | "))
-	}
-	return b.String()
+	return table(TunedHead(), 3, rows)
 }

@@ -159,6 +159,9 @@ func (m *Hash) Stats() backend.Stats {
 	return backend.Stats{Backend: "hash", Threads: 1, Steps: m.steps.Load(), Rows: m.rows.Load()}
 }
 
+// Bandwidth implements backend.Model.
+func (m *Hash) Bandwidth() float64 { return 0 }
+
 // Close implements backend.Model.
 func (m *Hash) Close() error {
 	m.closed.Store(true)

@@ -119,11 +119,7 @@ func (p *plan) linear(g *graph.Graph) int64 {
 	var n int64
 	for i := range p.nodes {
 		if p.nodes[i].matrix {
-			w := &g.Weights[p.nodes[i].w]
-			n += int64(w.Rows * w.Type.RowBytes(w.Cols))
-			if w.Type.Affine() {
-				n += 2 * int64(w.Rows*w.AuxType.RowBytes(w.Cols/w.Group))
-			}
+			n += g.Weights[p.nodes[i].w].Bytes()
 		}
 	}
 	return n

@@ -13,7 +13,6 @@
 #define AMX_ROWS(wide) ((wide) ? 16 : 32)
 /* Unpacked blocks: strips x blocks along K, in L2. A row group's part of X and the sums stay in L1. */
 #define AMX_TBLKS 144
-#define AMX_KB 18
 #define AMX_SUMS 2048          /* bytes of sums of one block or half: 16x16 of the first term, then of the second */
 
 _Static_assert(AMX_TBLKS * sizeof(tblk) + 4 * AMX_SUMS <= KR_TILE_BYTES, "tile");
@@ -159,8 +158,7 @@ static KT void matmul_amx(const kr_weight *w, int n0, int n1, const kr_xblk *x, 
     static void (*const by[])(int, const char *, size_t, const tblk *, int, int, float *, size_t, int, char *) = {
         amx_rows_000, amx_rows_001, amx_rows_010, amx_rows_011, amx_rows_100, amx_rows_101, amx_rows_110, amx_rows_111 };
     const kr_traits *tr = &kr_types[w->type];
-    const int kind = 4 * tr->min + 2 * tr->half + wide, nb = w->cols / QK, step = tr->per;
-    const int chunks = (nb + AMX_KB / step * step - 1) / (AMX_KB / step * step), kb = ((nb + chunks - 1) / chunks + step - 1) / step * step;
+    const int kind = 4 * tr->min + 2 * tr->half + wide, nb = w->cols / QK, kb = tile_blocks(nb, tr->per);
     tblk *t = tile;                                /* amx_micro reads, and ignores, one block beyond the last */
     char *c = (char *)(t + AMX_TBLKS);
     int n = n0, open = 0;

@@ -13,6 +13,7 @@ import "C"
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -32,12 +33,19 @@ func (cpuBackend) Name() string { return "cpu" }
 
 // Variants lists the kernel variants of this binary, fastest first, and whether this machine can run them.
 func Variants() (names []string, usable []bool) {
-	for p := (*[64]*C.kr_kernels)(unsafe.Pointer(&C.kr_variants)); p[len(names)] != nil; {
-		name := C.GoString(p[len(names)].name)
-		names, usable = append(names, name), append(usable, supported(name))
+	for _, k := range variants() {
+		names, usable = append(names, nameOf(k)), append(usable, supported(nameOf(k)))
 	}
 	return names, usable
 }
+
+// variants are the tables of this binary, in the order of Variants.
+func variants() []*C.kr_kernels {
+	p := (*[64]*C.kr_kernels)(unsafe.Pointer(&C.kr_variants))
+	return p[:slices.Index(p[:], nil)]
+}
+
+func nameOf(k *C.kr_kernels) string { return C.GoString(k.name) }
 
 func kernels(name string) (*C.kr_kernels, error) {
 	if name == Accelerate {
@@ -51,7 +59,7 @@ func kernels(name string) (*C.kr_kernels, error) {
 		if !usable[i] {
 			return nil, fmt.Errorf("cpu: kernel %q: this machine lacks its instructions, or its system withholds them: %w", name, backend.ErrUnsupported)
 		}
-		return (*[64]*C.kr_kernels)(unsafe.Pointer(&C.kr_variants))[i], nil
+		return variants()[i], nil
 	}
 	return nil, fmt.Errorf("cpu: no kernel %q; there are %q: %w", name, names, backend.ErrUnsupported)
 }
@@ -69,6 +77,7 @@ type model struct {
 	// steps of one row with logits, their time, and the bytes of weights that one reads
 	one, linear int64
 	oneTook     time.Duration
+	bandwidth   float64
 	closed      bool
 }
 
@@ -179,12 +188,11 @@ func (m *model) convert(g *graph.Graph, p *plan) (c C.kr_plan, weightBytes int64
 	for i := range g.Weights {
 		w := &g.Weights[i]
 		mats[i] = C.kr_weight{data: m.pin(w.Data), _type: C.int32_t(w.Type), rows: C.int32_t(w.Rows), cols: C.int32_t(w.Cols), stride: C.size_t(w.Type.RowBytes(w.Cols))}
-		weightBytes += int64(w.Rows * w.Type.RowBytes(w.Cols))
+		weightBytes += w.Bytes()
 		if w.Type.Affine() {
 			mats[i].scales, mats[i].biases = m.pin(w.Scales), m.pin(w.Biases)
 			mats[i].group, mats[i].aux = C.int32_t(w.Group), C.int32_t(w.AuxType)
 			mats[i].astride = C.size_t(w.AuxType.RowBytes(w.Cols / w.Group))
-			weightBytes += 2 * int64(w.Rows*w.AuxType.RowBytes(w.Cols/w.Group))
 		}
 	}
 	for i := range g.Ropes {
@@ -369,15 +377,18 @@ func (m *model) Stats() backend.Stats {
 	s.StepSeconds = m.took.Seconds()
 	if !m.closed {
 		s.KVBytes = int64(C.kr_kv_bytes(m.c))
-		if m.stats.BandwidthGBps == 0 {
-			m.stats.BandwidthGBps = readSpeed(m.graph, s.Threads)
-		}
-		s.BandwidthGBps = m.stats.BandwidthGBps
 	}
 	if m.oneTook > 0 {
 		s.DecodeGBps = float64(m.one) * float64(m.linear) / m.oneTook.Seconds() / 1e9
 	}
 	return s
+}
+
+func (m *model) Bandwidth() float64 {
+	if m.bandwidth == 0 && !m.closed {
+		m.bandwidth = readSpeed(m.graph, m.stats.Threads)
+	}
+	return m.bandwidth
 }
 
 func (m *model) Close() error {

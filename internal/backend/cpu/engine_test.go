@@ -159,8 +159,8 @@ func TestPicksKeepBits(t *testing.T) {
 			lines++
 		}
 	}
-	if lines == 0 || s.BandwidthGBps <= 0 {
-		t.Errorf("nothing measured: %q, %v GB/s", s.Kernels, s.BandwidthGBps)
+	if lines == 0 || m.Bandwidth() <= 0 {
+		t.Errorf("nothing measured: %q, %v GB/s", s.Kernels, m.Bandwidth())
 	}
 	names, usable := cpu.Variants()
 	for i, name := range names {

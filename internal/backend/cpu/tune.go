@@ -105,15 +105,11 @@ func forRows(k *C.kr_kernels, r int) *C.kr_kernels {
 	return k
 }
 
-func nameOf(k *C.kr_kernels) string { return C.GoString(k.name) }
-
 // candidates are the variants that this machine runs, portable C left out, and those that pass these rows on.
 func candidates(r int) []*C.kr_kernels {
 	var ks []*C.kr_kernels
-	names, usable := Variants()
-	for i, n := range names {
-		k := (*[64]*C.kr_kernels)(unsafe.Pointer(&C.kr_variants))[i]
-		if usable[i] && n != "generic" && forRows(k, r) == k {
+	for _, k := range variants() {
+		if n := nameOf(k); supported(n) && n != "generic" && forRows(k, r) == k {
 			ks = append(ks, k)
 		}
 	}
@@ -205,7 +201,7 @@ func (m *picked) String() string {
 		for i, x := range m.rates[r] {
 			name := nameOf(x.k)
 			switch {
-			case i > 0 && i == 1:
+			case i == 1:
 				s += fmt.Sprintf(" (%s %.3g", name, x.best/1e9)
 			case i > 0:
 				s += fmt.Sprintf(", %s %.3g", name, x.best/1e9)

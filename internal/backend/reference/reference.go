@@ -232,6 +232,9 @@ func (m *Model) Stats() backend.Stats {
 	return s
 }
 
+// Bandwidth implements backend.Model; it is not measured here.
+func (m *Model) Bandwidth() float64 { return 0 }
+
 // Close implements backend.Model.
 func (m *Model) Close() error {
 	if !m.closed {
