@@ -85,9 +85,19 @@ func (t *Tokenizer) EncodeFullBatch(ctx context.Context, texts, pairs []string, 
 	return all, nil
 }
 
-// forEach calls f(0..n-1) on several goroutines, the work shared out one index at a time. A panic is the caller's.
+// forEach calls f for every text on several goroutines.
 func (t *Tokenizer) forEach(ctx context.Context, n int, f func(i int) error) error {
-	workers := t.cfg.Threads
+	return forEach(ctx, t.cfg.Threads, n, func(i int) error {
+		if err := f(i); err != nil {
+			return fmt.Errorf("text %d: %w", i, err)
+		}
+		return nil
+	})
+}
+
+// forEach calls f(0..n-1) on several goroutines, as many as there are processors if workers is 0, the work shared out one
+// index at a time, until one gives an error. A panic is the caller's.
+func forEach(ctx context.Context, workers, n int, f func(i int) error) error {
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
@@ -110,7 +120,7 @@ func (t *Tokenizer) forEach(ctx context.Context, n int, f func(i int) error) err
 					return err
 				}
 				if err := f(i); err != nil {
-					return fmt.Errorf("text %d: %w", i, err)
+					return err
 				}
 			}
 			return nil

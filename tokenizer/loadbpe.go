@@ -2,28 +2,18 @@ package tokenizer
 
 import (
 	"bytes"
+	"context"
 	"fmt"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 )
 
 // inParallel calls do for each i below n on several goroutines, and gives the error of the least i that has one.
 func inParallel(n int, do func(i int) error) error {
 	errs := make([]error, n)
-	var next atomic.Int64
-	work := func() {
-		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-			errs[i] = do(i)
-		}
-	}
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), n) - 1 {
-		wg.Go(work)
-	}
-	work()
-	wg.Wait()
+	_ = forEach(context.Background(), 0, n, func(i int) error { // never fails
+		errs[i] = do(i)
+		return nil
+	})
 	for _, err := range errs {
 		if err != nil {
 			return err
