@@ -1,5 +1,5 @@
-// Package cpu runs graphs with C kernels chosen at run time by CPU: AVX2, AVX-VNNI, AVX-512 VNNI, NEON, NEON dotprod,
-// i8mm, and portable C.
+// Package cpu runs graphs with C kernels chosen at run time by CPU and, among those of equal bits, by measurement
+// (tune.go): AVX2, AVX-VNNI, AVX-512 VNNI, AMX int8, NEON, NEON dotprod, i8mm, and portable C.
 //
 // Weights are read as the file stores them. Activations are rounded to 8-bit integers, 32 to a scale, once per
 // matmul; integer sums are exact, and the float operations on them run in one fixed order along K (quant.h states
