@@ -24,8 +24,6 @@ const (
 	tuneLeast = 4 << 20 // bytes of weights of one shape below which nothing is gained
 	tuneBytes = 1 << 20 // of weights read by one measurement
 	tuneReps  = 3
-	// tuneGain is by how much another variant must be faster than the machine's widest: less is noise.
-	tuneGain = 1.1
 )
 
 // tuneRows are the rows of activations that stand for one, a few (2 to 15) and many.
@@ -39,11 +37,7 @@ type shape struct {
 	wide       bool
 }
 
-// rate is what a variant does on a shape: bytes of weights per second for one row, multiply-adds per second for more.
-type rate struct {
-	k    *C.kr_kernels
-	best float64
-}
+type rate = Rate[*C.kr_kernels]
 
 // picked is the outcome for one shape: per number of rows all variants, the chosen one first.
 type picked struct {
@@ -89,10 +83,12 @@ func tune(g *graph.Graph, p *plan, c *C.kr_plan, k *C.kr_kernels, forced bool) [
 		m.measure(&mats[of[s][0]], k)
 		for _, w := range of[s] {
 			for r := range m.rates {
-				picks[w].by[r] = m.rates[r][0].k
+				picks[w].by[r] = m.rates[r][0].K
 			}
 		}
-		done = append(done, m)
+		if m.read > 0 { // its matrices have rows enough
+			done = append(done, m)
+		}
 	}
 	return done
 }
@@ -122,7 +118,7 @@ func (m *picked) measure(w *C.kr_weight, k *C.kr_kernels) {
 		k, ks := forRows(k, r), candidates(r)
 		n := min(max(32, tuneBytes/int(w.stride)/rows/32*32), int(w.rows)/32*32)
 		if n == 0 || len(ks) == 0 {
-			m.rates[r] = []rate{{k: k}}
+			m.rates[r] = []rate{{K: k}}
 			continue
 		}
 		work := float64(n) * float64(w.stride)
@@ -136,41 +132,17 @@ func (m *picked) measure(w *C.kr_weight, k *C.kr_kernels) {
 		}
 		var rs []rate
 		for _, c := range ks {
-			rs = append(rs, rate{k: c})
+			rs = append(rs, rate{K: c})
 		}
 		round := func(rs []rate) {
 			for i := range rs {
-				if t := float64(C.kr_time_matmul(rs[i].k, w, C.int(n), C.int(rows), wide, tuneReps)); t > 0 {
-					rs[i].best = max(rs[i].best, work/t)
+				if t := float64(C.kr_time_matmul(rs[i].K, w, C.int(n), C.int(rows), wide, tuneReps)); t > 0 {
+					rs[i].Best = max(rs[i].Best, work/t)
 				}
 			}
 		}
 		round(rs)
-		m.rates[r] = choose(rs, k, round)
-	}
-}
-
-// choose puts the fastest first. What would displace the default is measured again together with it: a thread that
-// lost its core for a moment must not decide.
-func choose(rs []rate, k *C.kr_kernels, again func([]rate)) []rate {
-	for turn := 0; ; turn++ {
-		d, best := 0, 0
-		for i := range rs {
-			if rs[i].k == k {
-				d = i
-			}
-			if rs[i].best > rs[best].best {
-				best = i
-			}
-		}
-		if rs[best].best <= tuneGain*rs[d].best {
-			best = d
-		}
-		if best == d || turn == 2 {
-			rs[0], rs[best] = rs[best], rs[0]
-			return rs
-		}
-		again(rs)
+		m.rates[r] = Choose(rs, k, round)
 	}
 }
 
@@ -199,22 +171,22 @@ func (m *picked) String() string {
 	s := fmt.Sprintf("%v of %d columns, %.0f MB: ", m.typ, m.cols, float64(m.bytes)/1e6)
 	for r, what := range []string{"1 row ", "; 2-15 rows ", "; more "} {
 		for i, x := range m.rates[r] {
-			name := nameOf(x.k)
+			name := nameOf(x.K)
 			switch {
 			case i == 1:
-				s += fmt.Sprintf(" (%s %.3g", name, x.best/1e9)
+				s += fmt.Sprintf(" (%s %.3g", name, x.Best/1e9)
 			case i > 0:
-				s += fmt.Sprintf(", %s %.3g", name, x.best/1e9)
+				s += fmt.Sprintf(", %s %.3g", name, x.Best/1e9)
 			case r == 0:
-				s += fmt.Sprintf("%s%s %.3g GB/s, %.0f %% of a plain read", what, name, x.best/1e9, percent(x.best, m.read))
+				s += fmt.Sprintf("%s%s %.3g GB/s, %.0f %% of a plain read", what, name, x.Best/1e9, percent(x.Best, m.read))
 			case m.typ <= quant.BF16:
-				s += fmt.Sprintf("%s%s %.3g GMAC/s", what, name, x.best/1e9)
+				s += fmt.Sprintf("%s%s %.3g GMAC/s", what, name, x.Best/1e9)
 			default:
 				terms := 1.0
 				if m.wide {
 					terms = 2
 				}
-				s += fmt.Sprintf("%s%s %.3g GMAC/s, %.0f %% of peak", what, name, x.best/1e9, percent(terms*x.best, peakOf(x.k)))
+				s += fmt.Sprintf("%s%s %.3g GMAC/s, %.0f %% of peak", what, name, x.Best/1e9, percent(terms*x.Best, peakOf(x.K)))
 			}
 		}
 		if len(m.rates[r]) > 1 {
