@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -58,7 +59,8 @@ func request(i int, version string) krserve.Request {
 	return krserve.Request{Raw: prompts[i] + version, MaxTokens: 3, IgnoreEOS: true}
 }
 
-// arm and stream pass an Engine through, as a version of its own and with a fault.
+// arm and stream pass an Engine through, as a version of its own and with a fault; "spread" is none, but answers that
+// begin later or sooner.
 type arm struct {
 	*krserve.Engine
 	version, fault string
@@ -96,7 +98,9 @@ func (s *stream) Next() (krserve.Token, error) {
 	case err == nil && s.fault == "empty":
 		tok.Text = ""
 	case s.fault == "slow" && s.n == 1:
-		time.Sleep(max(200*time.Millisecond, 10*time.Since(s.start))) // slow on a slow machine too
+		time.Sleep(max(500*time.Millisecond, 10*time.Since(s.start))) // slow on a slow machine too
+	case s.fault == "spread" && s.n == 1:
+		time.Sleep(rand.N(200 * time.Millisecond)) // wide enough that what else the machine does changes it little
 	}
 	return tok, err
 }
@@ -151,6 +155,10 @@ func serveRollout(spec string) error {
 		p.arms[i] = &arm{Engine: e, version: versions[i]}
 	}
 	p.arms[canary.Canary].fault = p.Fault
+	slowMargin := 0.9
+	if p.Fault == "slow" {
+		p.arms[canary.Stable].fault, slowMargin = "spread", 0.5
+	}
 	if p.rollout.Canary == nil {
 		p.rollout.Canary = map[string]bool{}
 	}
@@ -160,7 +168,7 @@ func serveRollout(spec string) error {
 		Text:  func(t krserve.Token) string { return t.Text },
 		Fault: func(err error) bool { return !errors.Is(err, krserve.ErrInvalid) },
 		// Few requests fit a test: the default stages with wide margins; and the noise of no machine rolls back.
-		Policy:     canary.Policy{MinRequests: 8, LatencyBaseline: 20, ErrorMargin: 0.6, SlowMargin: 0.9, ErrorObjective: -1, Alpha: 1e-6},
+		Policy:     canary.Policy{MinRequests: 8, LatencyBaseline: 20, ErrorMargin: 0.6, SlowMargin: slowMargin, ErrorObjective: -1, Alpha: 1e-6},
 		OnDecision: func(d canary.Decision) { emit(event{Kind: "decision", State: &d.To}) },
 	})
 	if err != nil {

