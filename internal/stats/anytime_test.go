@@ -15,7 +15,7 @@ func TestEventTestFalseAlarms(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, uint64(burst)))
 		rejected := 0
 		for range runs {
-			e := NewEventTest(1, alpha)
+			e := NewEventTest(1, alpha, Gradual)
 			for i := range requests {
 				w := []float64{0.1, 0.25, 0.5}[3*i/requests]
 				p := 0.01
@@ -39,7 +39,7 @@ func TestEventTestFalseAlarms(t *testing.T) {
 // TestEventTestPower checks that a total failure is found within five treatment requests at alpha = 0.01, and that the
 // reversed test proves a healthy arm non-inferior.
 func TestEventTestPower(t *testing.T) {
-	e := NewEventTest(1, 0.01)
+	e := NewEventTest(1, 0.01, Gradual)
 	n := 0
 	for !e.Rejected(0.01) {
 		e.Observe(true, 0.1)
@@ -64,8 +64,8 @@ func TestEventTestLevel(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 6))
 	sooner := 0
 	for run := range 400 {
-		reverse := run%2 == 1
-		e, plain := newEventTest(1.5, alpha, reverse), newEventTest(1.5, 0, reverse)
+		reverse, stakes := run%2 == 1, []Stakes{Gradual, Sudden}[run/2%2]
+		e, plain := newEventTest(1.5, alpha, reverse, stakes), newEventTest(1.5, 0, reverse, stakes)
 		bad := 0.9 * rng.Float64()
 		for !plain.Rejected(alpha) && e.events[0]+e.events[1] < 400 {
 			w := 0.05 + 0.9*rng.Float64()
@@ -114,8 +114,8 @@ func TestEventTestRestore(t *testing.T) {
 
 func restoreAtEveryEvent(t *testing.T, alpha float64) {
 	rng := rand.New(rand.NewPCG(5, 5))
-	whole := NewEventTest(1.2, alpha)
-	part := NewEventTest(1.2, alpha)
+	whole := NewEventTest(1.2, alpha, Gradual)
+	part := NewEventTest(1.2, alpha, Gradual)
 	for range 200 {
 		in, w := rng.Float64() < 0.3, rng.Float64()
 		whole.Observe(in, w)

@@ -5,9 +5,19 @@ import (
 	"math"
 )
 
-// defaultBets are the rate ratios that an EventTest bets on and their shares of its stake: most on a double or triple
-// rate, where events are dear, a little on what a few events show whatever was staked.
-var defaultBets = []struct{ theta, share float64 }{{1.5, 0.15}, {2, 0.45}, {3, 0.25}, {10, 0.08}, {100, 0.07}}
+// ratios are the rate ratios that an EventTest bets on.
+var ratios = [...]float64{1.5, 2, 3, 10, 100}
+
+// Stakes are the shares of an EventTest's stake on the rate ratios 1.5, 2, 3, 10 and 100.
+type Stakes [len(ratios)]float64
+
+// Gradual stakes most on a double or triple rate, where events are dear, and a little on what a few events show whatever
+// was staked. Sudden stakes as much on ten times the rate as on three times: for events that are rare until something
+// breaks.
+var (
+	Gradual = Stakes{0.15, 0.45, 0.25, 0.08, 0.07}
+	Sudden  = Stakes{0.05, 0.15, 0.3, 0.3, 0.2}
+)
 
 // EventTest compares the rates of a bad event (an error, a slow answer) between a treatment arm, which gets a known
 // share w of the traffic, and a control arm, by looking at events only.
@@ -40,23 +50,25 @@ type EventTest struct {
 // NewEventTest returns a test with the given margin; 1 asks whether the treatment is worse at all. A margin that is not
 // positive and finite counts as 1. alpha is the level at which the test will reject; with 0, or anything else that is
 // no level, it has none and its e-value is unbounded.
-func NewEventTest(margin, alpha float64) *EventTest { return newEventTest(margin, alpha, false) }
+func NewEventTest(margin, alpha float64, stakes Stakes) *EventTest {
+	return newEventTest(margin, alpha, false, stakes)
+}
 
 // NewNonInferiorityTest returns the reversed test: evidence that the treatment's rate is below margin times the control's.
 func NewNonInferiorityTest(margin, alpha float64) *EventTest {
-	return newEventTest(margin, alpha, true)
+	return newEventTest(margin, alpha, true, Gradual)
 }
 
-func newEventTest(margin, alpha float64, reverse bool) *EventTest {
+func newEventTest(margin, alpha float64, reverse bool, stakes Stakes) *EventTest {
 	if !(margin > 0) || math.IsInf(margin, 0) {
 		margin = 1
 	}
-	t := &EventTest{margin: margin, reverse: reverse, limit: math.Inf(1), bets: make([]float64, len(defaultBets))}
+	t := &EventTest{margin: margin, reverse: reverse, limit: math.Inf(1), bets: make([]float64, len(ratios))}
 	if alpha > 0 && alpha < 1 {
 		t.alpha, t.limit = alpha, -math.Log(alpha)
 	}
-	for i, b := range defaultBets {
-		t.bets[i] = math.Log(b.share)
+	for i, share := range stakes {
+		t.bets[i] = math.Log(share)
 	}
 	return t
 }
@@ -76,8 +88,7 @@ func (t *EventTest) Observe(inTreatment bool, weight float64) {
 	null := math.Log1p(t.margin * odds)
 	before := logSumExp(t.bets)
 	var in, out [8]float64 // the bets after an event in the treatment, and in the control
-	for i, b := range defaultBets {
-		ratio := b.theta
+	for i, ratio := range ratios {
 		if t.reverse {
 			ratio = 1 / ratio
 		}
@@ -89,9 +100,9 @@ func (t *EventTest) Observe(inTreatment bool, weight float64) {
 	gainIn, gainOut := logSumExp(in[:n])-before, logSumExp(out[:n])-before
 	logIn, logOut := math.Log(t.margin)+math.Log(odds)-null, -null // of the two outcomes under the null
 	if t.reverse {
-		gainOut, gainIn = t.cut(gainOut, gainIn, logOut, logIn)
+		gainOut, gainIn = cut(t.limit-t.wealth, gainOut, gainIn, logOut, logIn)
 	} else {
-		gainIn, gainOut = t.cut(gainIn, gainOut, logIn, logOut)
+		gainIn, gainOut = cut(t.limit-t.wealth, gainIn, gainOut, logIn, logOut)
 	}
 	if inTreatment {
 		copy(t.bets, in[:n])
@@ -108,8 +119,7 @@ func (t *EventTest) Observe(inTreatment bool, weight float64) {
 
 // cut bounds the gain of the favourable outcome by what the limit leaves, and raises the other's so that the mean stays
 // 1. The log probabilities are those of the two outcomes under the null.
-func (t *EventTest) cut(gain, loss, logP, logOther float64) (float64, float64) {
-	room := t.limit - t.wealth
+func cut(room, gain, loss, logP, logOther float64) (float64, float64) {
 	switch {
 	case room <= 0:
 		return 0, 0 // rejected: it stays at that
@@ -153,7 +163,7 @@ func (t *EventTest) State() EventState {
 
 // RestoreEventTest rebuilds a test from its State.
 func RestoreEventTest(s EventState) (*EventTest, error) {
-	t := newEventTest(s.Margin, s.Alpha, s.Reverse)
+	t := newEventTest(s.Margin, s.Alpha, s.Reverse, Gradual)
 	if len(s.Bets) != len(t.bets) || t.margin != s.Margin || t.alpha != s.Alpha {
 		return nil, fmt.Errorf("%w: event state has %d bets, margin %g and level %g", ErrInput, len(s.Bets), s.Margin, s.Alpha)
 	}

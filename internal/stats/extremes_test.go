@@ -112,7 +112,7 @@ func TestExtremes(t *testing.T) {
 			check("bernoulli", BernoulliLogE(3, 10, f), nil)
 			check("bernoulli lower", BernoulliLower(3, 10, f)+BernoulliUpper(3, 2, g), nil)
 			for _, alpha := range []float64{f, g} {
-				e := NewEventTest(f, alpha)
+				e := NewEventTest(f, alpha, Gradual)
 				e.Observe(true, g)
 				e.Observe(false, f)
 				e.Observe(true, 1-1e-16)

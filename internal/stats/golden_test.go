@@ -311,7 +311,7 @@ func TestGoldenSpecial(t *testing.T) {
 		}
 	}
 	for i, c := range g.Events {
-		e := newEventTest(float64(c.Margin), float64(c.Alpha), c.Reverse != 0)
+		e := newEventTest(float64(c.Margin), float64(c.Alpha), c.Reverse != 0, Gradual)
 		for k, w := range c.Weights {
 			e.Observe(c.Arm[k] != 0, float64(w))
 		}
