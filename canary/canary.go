@@ -81,12 +81,18 @@ type Policy struct {
 	ErrorMargin float64
 	// SlowMargin is the same for sessions with an answer slower than stable's p95. Default 0.05.
 	SlowMargin float64
+	// SlowTolerance is the share by which the canary's latencies may be longer than stable's without counting against it:
+	// with 0.1, only what is left of them divided by 1.1 is compared, for the rollback and the promotion. Default 0.
+	SlowTolerance float64
 	// PromoteAlpha is the chance that a stage promotes a canary that is worse by a margin. Default 0.05.
 	PromoteAlpha float64
 	// LatencyQuantile is the quantile of stable's latency that counts as slow. Default 0.95.
 	LatencyQuantile float64
 	// LatencyBaseline is how many stable answers fix the slow thresholds. Default 200.
 	LatencyBaseline int
+	// Warmup is the share of each stage's window, from its begin, in which no time to first token is judged: sessions that
+	// have just moved find nothing of theirs in the canary's KV cache. Default 0.05; negative is none.
+	Warmup float64
 	// Custom names further kinds of fault that Outcome.Custom may report, each a gate of its own.
 	Custom []string
 	// Manual asks for Approve before every promotion.
@@ -128,6 +134,7 @@ func (p Policy) withDefaults() Policy {
 	def(&p.PromoteAlpha, 0.05)
 	def(&p.LatencyQuantile, 0.95)
 	def(&p.LatencyBaseline, 200)
+	def(&p.Warmup, 0.05)
 	def(&p.Interval, 10*time.Second)
 	return p
 }
@@ -150,6 +157,8 @@ func (p Policy) Validate() error {
 		return bad("Stages: the last weight", p.Stages[len(p.Stages)-1].Weight)
 	case !in(p.Alpha, 0, 1):
 		return bad("Alpha", p.Alpha)
+	case !(p.SlowTolerance >= 0 && p.SlowTolerance <= 100):
+		return bad("SlowTolerance", p.SlowTolerance)
 	case !in(p.PromoteAlpha, 0, 1):
 		return bad("PromoteAlpha", p.PromoteAlpha)
 	case p.MinRequests < 0:
@@ -166,6 +175,8 @@ func (p Policy) Validate() error {
 		return bad("LatencyBaseline", p.LatencyBaseline)
 	case !(p.Holdback >= 0 && p.Holdback < 1):
 		return bad("Holdback", p.Holdback)
+	case !(p.Warmup <= 1):
+		return bad("Warmup", p.Warmup)
 	case p.Interval < 0:
 		return bad("Interval", p.Interval)
 	}

@@ -429,6 +429,10 @@ func TestRestoreRejects(t *testing.T) {
 		"salt":        func(s *Snapshot) { s.Salt = "another rollout" },
 		"gate":        func(s *Snapshot) { delete(s.Gates, GateErrors) },
 		"gate's test": func(s *Snapshot) { g := s.Gates[GateErrors]; g.Test.Bets = g.Test.Bets[1:]; s.Gates[GateErrors] = g },
+		"ranks":       func(s *Snapshot) { g := s.Gates[GateITL]; g.Ranks = nil; s.Gates[GateITL] = g },
+		"ranks' bets": func(s *Snapshot) { g := s.Gates[GateITL]; g.Ranks.Bets = nil; s.Gates[GateITL] = g },
+		"evidence":    func(s *Snapshot) { g := s.Gates[GateTTFT]; g.MaxLogE = 100; s.Gates[GateTTFT] = g },
+		"ranked":      func(s *Snapshot) { s.Ranked.Seen = []byte{1} },
 	} {
 		s := mustNew(t, quick()).Snapshot()
 		spoil(&s)
@@ -444,7 +448,7 @@ func TestPolicyValidate(t *testing.T) {
 	}
 	for i, p := range []Policy{
 		{Stages: []Stage{{0.5, 0}}}, {Stages: []Stage{{0.5, 0}, {0.5, 0}, {1, 0}}}, {Stages: []Stage{{1.5, 0}}},
-		{Alpha: 1}, {Alpha: -1}, {MinRequests: -1}, {ErrorMargin: 2}, {Holdback: 1}, {Interval: -1}, {LatencyBaseline: 3},
+		{Alpha: 1}, {Alpha: -1}, {MinRequests: -1}, {ErrorMargin: 2}, {Holdback: 1}, {Interval: -1}, {LatencyBaseline: 3}, {SlowTolerance: -0.1}, {Warmup: 1.5},
 		{Custom: []string{""}}, {Custom: []string{GateErrors}}, {Custom: []string{"a", "a"}},
 	} {
 		if err := p.Validate(); !errors.Is(err, ErrPolicy) {

@@ -1,7 +1,9 @@
 package canary
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/krserve/krserve/internal/stats"
@@ -37,6 +39,16 @@ func (c *Controller) Weight() float64 { return c.state.Weight(c.policy) }
 func (c *Controller) Assign(session string) (Arm, float64) {
 	w := c.Weight()
 	return Assign(c.policy.Salt, session, w), w
+}
+
+// Warming reports whether a stage has just begun, so that the time to first token of a request that starts now says
+// little about the arm (Policy.Warmup).
+func (c *Controller) Warming(now time.Time) bool {
+	window := time.Duration(0)
+	if c.state.Stage < len(c.policy.Stages) {
+		window = c.policy.Stages[c.state.Stage].Window
+	}
+	return now.Sub(c.state.Since) < time.Duration(c.policy.Warmup*float64(window))
 }
 
 // Reports returns every gate's evidence.
@@ -117,6 +129,7 @@ type Snapshot struct {
 	State     State                      `json:"state"`
 	Requests  [2]int64                   `json:"requests"`
 	Sessions  [2]SampleSnapshot          `json:"sessions"` // of the stage, of stable and canary
+	Ranked    SessionsSnapshot           `json:"ranked"`   // sessions whose latencies were ranked
 	Gates     map[string]GateSnapshot    `json:"gates"`
 	Baseline  map[string][]time.Duration `json:"baseline,omitempty"`
 	Threshold map[string]time.Duration   `json:"threshold,omitempty"`
@@ -128,6 +141,9 @@ type GateSnapshot struct {
 	Requests [2]int64         `json:"requests"`
 	Faults   [2]int64         `json:"faults"`
 	Failed   []uint64         `json:"failed,omitempty"` // hashes of the sessions that have failed, oldest first
+	// Of a latency gate: the comparison by ranks, and the largest evidence of both tests.
+	Ranks   *stats.RankState `json:"ranks,omitempty"`
+	MaxLogE float64          `json:"max_log_e,omitempty"`
 }
 
 // Snapshot returns everything needed to continue the rollout elsewhere.
@@ -135,9 +151,14 @@ func (c *Controller) Snapshot() Snapshot {
 	e := c.evidence
 	s := Snapshot{Salt: c.policy.Salt, State: c.state, Requests: e.requests, Gates: map[string]GateSnapshot{},
 		Sessions: [2]SampleSnapshot{e.samples[Stable].snapshot(), e.samples[Canary].snapshot()},
-		Baseline: map[string][]time.Duration{}, Threshold: map[string]time.Duration{}}
+		Ranked:   e.ranked.snapshot(), Baseline: map[string][]time.Duration{}, Threshold: map[string]time.Duration{}}
 	for _, g := range e.gates {
-		s.Gates[g.name] = GateSnapshot{g.test.State(), g.requests, g.faults, append([]uint64(nil), g.order...)}
+		gs := GateSnapshot{Test: g.test.State(), Requests: g.requests, Faults: g.faults, Failed: append([]uint64(nil), g.order...)}
+		if g.ranks != nil {
+			r := g.ranks.State()
+			gs.Ranks, gs.MaxLogE = &r, g.max
+		}
+		s.Gates[g.name] = gs
 		if g.threshold > 0 {
 			s.Threshold[g.name] = g.threshold
 		}
@@ -178,19 +199,17 @@ func Restore(p Policy, s Snapshot) (*Controller, error) {
 			return nil, err
 		}
 	}
+	if e.ranked, err = restoreSessions(s.Ranked); err != nil {
+		return nil, err
+	}
 	for _, g := range e.gates {
 		gs, ok := s.Gates[g.name]
 		if !ok {
 			return nil, fmt.Errorf("%w: no evidence for gate %q; the policy has changed", ErrState, g.name)
 		}
-		test, err := stats.RestoreEventTest(gs.Test)
-		if err != nil {
+		if err := g.restore(gs); err != nil {
 			return nil, fmt.Errorf("%w: gate %q: %w", ErrState, g.name, err)
 		}
-		if want := alphaShare(c.policy, g.name); gs.Test.Alpha != want {
-			return nil, fmt.Errorf("%w: gate %q has level %g, not %g; the policy has changed", ErrState, g.name, gs.Test.Alpha, want)
-		}
-		g.test, g.requests, g.faults = test, gs.Requests, gs.Faults
 		g.order = append(g.order, gs.Failed...)
 		for _, session := range gs.Failed {
 			g.failed[session] = true
@@ -198,4 +217,28 @@ func Restore(p Policy, s Snapshot) (*Controller, error) {
 		g.baseline, g.threshold = append([]time.Duration(nil), s.Baseline[g.name]...), s.Threshold[g.name]
 	}
 	return c, nil
+}
+
+// restore takes over the tests and counts of a snapshot made with the gate's own levels.
+func (g *gate) restore(s GateSnapshot) (err error) {
+	if want := g.test.State().Alpha; s.Test.Alpha != want {
+		return fmt.Errorf("level %g, not %g; the policy has changed", s.Test.Alpha, want)
+	}
+	if g.test, err = stats.RestoreEventTest(s.Test); err != nil {
+		return err
+	}
+	g.requests, g.faults = s.Requests, s.Faults
+	if g.ranks == nil {
+		return nil
+	}
+	if s.Ranks == nil || s.Ranks.Alpha != s.Test.Alpha {
+		return errors.New("no ranks at the gate's level")
+	}
+	if g.ranks, err = stats.RestoreRankTest(*s.Ranks); err != nil {
+		return err
+	}
+	if g.max = s.MaxLogE; !(g.max >= 0 && g.max <= g.limit+math.Ln2) {
+		return fmt.Errorf("evidence of %g beyond the limit", g.max)
+	}
+	return nil
 }

@@ -117,6 +117,9 @@ func judge(p Policy, s State, e *Evidence, now time.Time) (Verdict, string) {
 	if r, bad := e.failing(); bad && r.Gate == GateObjective {
 		return Fail, fmt.Sprintf("%s: %d faults in %d canary requests show a rate above the objective of %g (anytime-valid p = %.2g)",
 			r.Gate, r.Faults[Canary], r.Requests[Canary], p.ErrorObjective, r.PValue)
+	} else if bad && r.ByRank {
+		return Fail, fmt.Sprintf("%s: the latencies of %d canary sessions rank above those of %d stable ones (anytime-valid p = %.2g)",
+			r.Gate, r.Ranked[Canary], r.Ranked[Stable], r.PValue)
 	} else if bad {
 		return Fail, fmt.Sprintf("%s: %d faults in %d canary requests, %d in %d stable ones (anytime-valid p = %.2g)",
 			r.Gate, r.Faults[Canary], r.Requests[Canary], r.Faults[Stable], r.Requests[Stable], r.PValue)

@@ -12,8 +12,8 @@ import (
 // Names of the built-in gates. Each compares the canary's rate of one kind of fault with stable's.
 const (
 	GateErrors    = "errors"
-	GateTTFT      = "ttft"        // time to first token above stable's quantile
-	GateITL       = "inter_token" // mean time between tokens above stable's quantile
+	GateTTFT      = "ttft"        // time to first token: above stable's quantile, or later by ranks
+	GateITL       = "inter_token" // mean time between tokens: above stable's quantile, or longer by ranks
 	GateTimeout   = "timeout"     // the caller's deadline passed before the answer was complete
 	GateEmpty     = "empty"
 	GateTruncated = "truncated"
@@ -82,6 +82,47 @@ type gate struct {
 	// answer is judged.
 	baseline  []time.Duration
 	threshold time.Duration
+	// Of a latency gate: compares all of both arms' latencies. Evidence is then the mean of both tests' e-values, each of
+	// which may show all of it alone.
+	ranks *stats.RankTest
+	max   float64 // largest evidence so far, with ranks
+}
+
+// isLatency reports whether the gate at i judges a latency.
+func isLatency(i int) bool { return i == ttftAt || i == itlAt }
+
+// newGate returns a gate at the policy's level for it.
+func newGate(p Policy, i int, name string) *gate {
+	alpha := alphaShare(p, name)
+	g := &gate{name: name, limit: -math.Log(alpha), failed: map[uint64]bool{}}
+	stakes := stats.Sudden // what a model gets wrong, it gets wrong often
+	switch {
+	case i == errorsAt:
+		stakes = stats.Gradual
+	case isLatency(i):
+		stakes, alpha = stats.Gradual, alpha/2
+		g.ranks = stats.NewRankTest(alpha)
+	}
+	g.test = stats.NewEventTest(1, alpha, stakes)
+	return g
+}
+
+// logE is the largest evidence so far that the canary is worse.
+func (g *gate) logE() float64 {
+	if g.ranks == nil {
+		return g.test.MaxLogE()
+	}
+	return g.max
+}
+
+// weigh takes note of a latency gate's evidence now.
+func (g *gate) weigh() {
+	if g.ranks == nil {
+		return
+	}
+	a, b := g.test.LogE(), g.ranks.LogE()
+	hi := math.Max(a, b)
+	g.max = math.Max(g.max, hi+math.Log((math.Exp(a-hi)+math.Exp(b-hi))/2))
 }
 
 func (g *gate) observe(arm Arm, session string, weight float64, fault bool) {
@@ -116,17 +157,18 @@ type Evidence struct {
 	requests [2]int64
 	weight   float64   // of the stage
 	samples  [2]sample // sessions of the stage; of stable's last stage when the canary has all traffic
+	ranked   sessions  // whose first latencies were ranked
 }
 
 // NewEvidence returns empty evidence of a rollout's first stage.
 func NewEvidence(p Policy) *Evidence {
 	p = p.withDefaults()
 	e := &Evidence{policy: p, weight: State{}.Weight(p)}
-	for _, name := range p.gates() {
-		alpha := alphaShare(p, name)
-		e.gates = append(e.gates, &gate{name: name, limit: -math.Log(alpha), test: stats.NewEventTest(1, alpha), failed: map[uint64]bool{}})
+	for i, name := range p.gates() {
+		e.gates = append(e.gates, newGate(p, i, name))
 	}
 	e.samples = [2]sample{newSample(len(e.gates)), newSample(len(e.gates))}
+	e.ranked = newSessions()
 	return e
 }
 
@@ -135,6 +177,7 @@ func (e *Evidence) Observe(o Outcome) {
 	if o.Arm != Canary {
 		o.Arm = Stable
 	}
+	e.rank(&o)
 	var m marks
 	for i, g := range e.gates {
 		judged, fault := e.judge(i, &o)
@@ -142,6 +185,7 @@ func (e *Evidence) Observe(o Outcome) {
 			continue
 		}
 		g.observe(o.Arm, o.Session, o.Weight, fault)
+		g.weigh()
 		m.judged |= 1 << i
 		if fault {
 			m.faulty |= 1 << i
@@ -156,21 +200,45 @@ func (e *Evidence) Observe(o Outcome) {
 	}
 }
 
+// latency is what the gate at i judges, with what Policy.SlowTolerance allows the canary taken off; 0 if there is none.
+func (e *Evidence) latency(i int, o *Outcome) time.Duration {
+	d := o.TTFT
+	if i == itlAt {
+		d = o.ITL
+	}
+	if o.Arm == Canary && d > 0 {
+		d = max(1, time.Duration(float64(d)/(1+e.policy.SlowTolerance)))
+	}
+	return d
+}
+
+// rank compares the latencies of a session's first whole answer with those of other sessions.
+func (e *Evidence) rank(o *Outcome) {
+	if o.Left || o.Error || o.Timeout || o.TTFT <= 0 && o.ITL <= 0 || !e.ranked.add(o.Session) {
+		return
+	}
+	for _, i := range []int{ttftAt, itlAt} {
+		if d := e.latency(i, o); d > 0 {
+			g := e.gates[i]
+			g.ranks.Observe(d.Seconds(), o.Arm == Canary, o.Weight)
+			g.weigh()
+		}
+	}
+}
+
 // judge reports whether the gate at i can judge an outcome, and whether it finds a fault.
 func (e *Evidence) judge(i int, o *Outcome) (judged, fault bool) {
 	whole := !o.Error && !o.Timeout
 	switch {
 	case o.Left:
-		late := i == ttftAt && e.gates[i].threshold > 0 && o.TTFT > e.gates[i].threshold
+		late := i == ttftAt && e.gates[i].threshold > 0 && e.latency(i, o) > e.gates[i].threshold
 		return late, late
 	case i == errorsAt:
 		return true, o.Error
 	case i == timeoutAt:
 		return true, o.Timeout
-	case i == ttftAt:
-		return e.slow(e.gates[i], o.Arm, o.TTFT, whole)
-	case i == itlAt:
-		return e.slow(e.gates[i], o.Arm, o.ITL, whole)
+	case isLatency(i):
+		return e.slow(e.gates[i], o.Arm, e.latency(i, o), whole)
 	case i == emptyAt:
 		return whole, o.Empty
 	case i == truncatedAt:
@@ -219,6 +287,10 @@ type Report struct {
 	PValue    float64       `json:"p_value"`             // anytime-valid
 	Threshold time.Duration `json:"threshold,omitempty"` // what counts as slow
 	Fail      bool          `json:"fail"`
+	// Of a latency gate: sessions whose latencies were ranked, and whether ranks say more against the canary than the
+	// threshold does.
+	Ranked [2]int64 `json:"ranked"`
+	ByRank bool     `json:"by_rank,omitempty"`
 	// Sessions of this stage that the gate has judged, of stable and canary, and how many of them had a fault. Of more
 	// than 8,192 per arm it is a random part.
 	Sessions [2]int64 `json:"sessions"`
@@ -232,7 +304,7 @@ type Report struct {
 // failing returns the first gate whose evidence rolls the canary back.
 func (e *Evidence) failing() (Report, bool) {
 	for _, g := range e.gates {
-		if g.test.MaxLogE() >= g.limit {
+		if g.logE() >= g.limit {
 			return g.report(), true
 		}
 	}
@@ -264,8 +336,12 @@ func (e *Evidence) Reports(weight float64) []Report {
 }
 
 func (g *gate) report() Report {
-	r := Report{Gate: g.name, Requests: g.requests, Faults: g.faults, LogE: g.test.MaxLogE(), Limit: g.limit, PValue: g.test.PValue(), Threshold: g.threshold}
-	r.Fail = r.LogE >= r.Limit
+	r := Report{Gate: g.name, Requests: g.requests, Faults: g.faults, LogE: g.logE(), Limit: g.limit, Threshold: g.threshold}
+	r.PValue, r.Fail = math.Min(1, math.Exp(-r.LogE)), r.LogE >= r.Limit
+	if g.ranks != nil {
+		r.Ranked[Stable], r.Ranked[Canary] = g.ranks.Values()
+		r.ByRank = g.ranks.LogE() > g.test.LogE()
+	}
 	return r
 }
 
@@ -288,7 +364,7 @@ func (e *Evidence) holds(i int, weight float64) string {
 	g, p := e.gates[i], e.policy
 	s, c := &e.samples[Stable], &e.samples[Canary]
 	margin := p.ErrorMargin
-	if i == ttftAt || i == itlAt {
+	if isLatency(i) {
 		margin = p.SlowMargin
 		if g.threshold == 0 && (len(g.baseline) == 0 || weight >= 1) || weight >= 1 && s.judged[i] == 0 {
 			return "" // nothing to compare with: the caller reports no such latency, or stable none any more

@@ -3,11 +3,74 @@ package canary
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 )
 
-// maxSample bounds how many sessions an arm's sample holds.
-const maxSample = 8192
+// maxSample bounds how many sessions an arm's sample holds, maxRanked how many sessions ever count for ranks.
+const (
+	maxSample = 8192
+	maxRanked = 16384
+)
+
+// sessions is a set of sessions that were seen. Beyond maxRanked it takes only those whose hash ends in a zero bit more,
+// again and again, so that none of which it has told is ever new once more.
+type sessions struct {
+	level int
+	seen  map[uint64]bool
+}
+
+func newSessions() sessions { return sessions{seen: map[uint64]bool{}} }
+
+// add reports whether a session is new and among those that count.
+func (s *sessions) add(session string) bool {
+	key := hash("evidence", session)
+	if !s.keeps(key) || s.seen[key] {
+		return false
+	}
+	s.seen[key] = true
+	for len(s.seen) > maxRanked {
+		s.level++
+		for k := range s.seen {
+			if !s.keeps(k) {
+				delete(s.seen, k)
+			}
+		}
+	}
+	return true
+}
+
+func (s *sessions) keeps(key uint64) bool { return key&(1<<s.level-1) == 0 }
+
+// SessionsSnapshot is a set of sessions as plain data.
+type SessionsSnapshot struct {
+	Level int    `json:"level,omitempty"`
+	Seen  []byte `json:"seen,omitempty"` // hashes as little-endian words, ascending
+}
+
+func (s *sessions) snapshot() SessionsSnapshot {
+	out := make([]byte, 0, 8*len(s.seen))
+	for _, k := range slices.Sorted(maps.Keys(s.seen)) {
+		out = binary.LittleEndian.AppendUint64(out, k)
+	}
+	return SessionsSnapshot{s.level, out}
+}
+
+func restoreSessions(snap SessionsSnapshot) (sessions, error) {
+	s := newSessions()
+	if s.level = snap.Level; s.level < 0 || s.level > 63 || len(snap.Seen)%8 != 0 || len(snap.Seen) > 8*maxRanked {
+		return s, fmt.Errorf("%w: a set of %d bytes at level %d", ErrState, len(snap.Seen), s.level)
+	}
+	for b := snap.Seen; len(b) > 0; b = b[8:] {
+		key := binary.LittleEndian.Uint64(b)
+		if s.seen[key] || !s.keeps(key) {
+			return s, fmt.Errorf("%w: session %x of a set", ErrState, key)
+		}
+		s.seen[key] = true
+	}
+	return s, nil
+}
 
 // sample knows the sessions that one arm has served in the present stage, and of each which gates have judged it and
 // which have seen a fault. A session counts once per gate, however many requests it makes: sessions are what is

@@ -133,6 +133,7 @@ func TestDueAtStart(t *testing.T) {
 // TestLeavers: readers who give up on a canary that does not answer are evidence against it.
 func TestLeavers(t *testing.T) {
 	r, _, _, clock := setup(t, nil)
+	clock.add(time.Minute / 10) // the warm-up is over
 	for i := range 200 {
 		s, err := r.Start(context.Background(), fmt.Sprint("s", i), "")
 		if err != nil {
@@ -156,6 +157,42 @@ func TestLeavers(t *testing.T) {
 		}
 		s.Close()
 	}
+	if why := r.Status().State.Reason; !strings.HasPrefix(why, canary.GateTTFT) {
+		t.Error(why)
+	}
+}
+
+// TestWarmup: late first tokens at a stage's begin, when sessions find nothing of theirs in the canary's cache, are no
+// evidence; later ones are.
+func TestWarmup(t *testing.T) {
+	r, _, _, clock := setup(t, nil)
+	serve := func(n int, name string, late time.Duration) {
+		for i := range n {
+			s, err := r.Start(context.Background(), fmt.Sprint(name, i), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Arm() == canary.Canary {
+				clock.add(late)
+			}
+			clock.add(time.Millisecond)
+			if err := drain(s, 5); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	serve(200, "cold", 10*time.Millisecond)
+	judged := func() int64 { return r.Status().Reports[2].Requests[canary.Canary] }
+	if s := r.Status(); s.State.Phase != canary.Progressing || judged() > 0 || s.Reports[2].Gate != canary.GateTTFT {
+		t.Fatalf("%s: %s, %d judged", s.State.Phase, s.State.Reason, judged())
+	}
+	clock.add(time.Minute / 20)
+	serve(200, "warm", 0)
+	if n := judged(); n < 20 {
+		t.Errorf("%d judged after the warm-up", n)
+	}
+	serve(200, "slow", 10*time.Millisecond)
+	await(t, "the rollback", func() bool { return r.Status().State.Phase == canary.Failed })
 	if why := r.Status().State.Reason; !strings.HasPrefix(why, canary.GateTTFT) {
 		t.Error(why)
 	}

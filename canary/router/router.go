@@ -330,12 +330,14 @@ func (r *Router[Req, T, S]) Start(ctx context.Context, session string, req Req) 
 		session = anonymous()
 	}
 	arm, weight := r.ctl.Assign(session)
+	now := r.clock.Now()
+	warming := r.ctl.Warming(now)
 	r.active[arm]++
 	r.mu.Unlock()
 	if arm == canary.Stable && r.cfg.Shadow {
 		r.shadow(session, req)
 	}
-	s := &Routed[Req, T, S]{router: r, ctx: ctx, req: req, start: r.clock.Now(), out: canary.Outcome{Arm: arm, Session: session, Weight: weight}}
+	s := &Routed[Req, T, S]{router: r, ctx: ctx, req: req, start: now, warming: warming, out: canary.Outcome{Arm: arm, Session: session, Weight: weight}}
 	err := errStart
 	defer func() {
 		if err != nil { // also when Start panics: Close must not wait for this one

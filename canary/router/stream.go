@@ -22,6 +22,8 @@ type Routed[Req, T any, S Stream[T]] struct {
 	req    Req
 	out    canary.Outcome
 	shadow bool
+	// warming says that no time to first token is judged.
+	warming bool
 
 	start, first, last time.Time
 	tokens             int
@@ -85,7 +87,7 @@ func (s *Routed[Req, T, S]) judge(o *canary.Outcome, err error) bool {
 		switch end := s.ctx.Err(); {
 		case s.left.Load(), errors.Is(end, context.Canceled):
 			o.Left, o.TTFT = true, s.router.clock.Now().Sub(s.start)
-			return !s.begun.Load() && !s.shadow
+			return !s.begun.Load() && !s.shadow && !s.warming
 		case errors.Is(end, context.DeadlineExceeded):
 			o.Timeout = true
 		case cfg.Fault != nil && !cfg.Fault(err):
@@ -94,7 +96,7 @@ func (s *Routed[Req, T, S]) judge(o *canary.Outcome, err error) bool {
 			o.Error = true
 		}
 	}
-	if s.tokens > 0 {
+	if s.tokens > 0 && !s.warming {
 		o.TTFT = s.first.Sub(s.start)
 	}
 	if s.tokens > 1 {
