@@ -156,18 +156,47 @@ INL int tile_blocks(int nb, const int step) {
     return (kb + step - 1) / step * step;
 }
 
+/* Affine types take the scales of one row by runs of groups; 4-bit codes, which lie in pairs, as even and odd ones, for
+ * which x is put in that order: the sums are exact and have none. */
+#ifdef KR_SCALAR_UNPACK
+#define AFFINE_BITS(t) 0
+#define AFFINE_RUN
+#define AFFINE_BLOCK(w, n, b, t, bits, split) (void)(split)
+#define SPLITS(t) 0
+#else
+#define AFFINE_BITS(t) ((t) == KR_AFF2 ? 2 : (t) == KR_AFF3 ? 3 : (t) == KR_AFF4 ? 4 : (t) == KR_AFF5 ? 5 : (t) == KR_AFF6 ? 6 : (t) == KR_AFF8 ? 8 : 0)
+#define AFFINE_RUN affine_run run = { .g = -1 };
+#define AFFINE_BLOCK(w, n, b, t, bits, split) affine_block(w, n, b, t, bits, split, &run)
+#define SPLITS(t) ((t) == KR_AFF4)
+#endif
+static KT void even_odd(const kr_xblk *x, int nb, int wide, void *o) {
+    const size_t size = KR_XSIZE(wide);
+    for (int b = 0; b < nb; b++) {
+        const kr_xblk *from = xat((const char *)x, (size_t)b * size);
+        kr_xblk *to = (kr_xblk *)(void *)((char *)o + (size_t)b * size);
+        *to = *from;
+        for (int i = 0; i < QK / 2; i++) { to->q[i] = from->q[2 * i]; to->q[QK / 2 + i] = from->q[2 * i + 1]; }
+        if (!wide) continue;
+        const int8_t *lo = terms(from, 1);
+        int8_t *l = ((kr_xblk2 *)(void *)to)->lo;
+        for (int i = 0; i < QK / 2; i++) { l[i] = lo[2 * i]; l[QK / 2 + i] = lo[2 * i + 1]; }
+    }
+}
+
 /* A matmul per type: UNPACK_<type> blocks per call of its unpacking. */
 #define X(type, kind, off, bytes, per) \
-INL void gemv_##type(const int wide, const kr_weight *w, int n, const kr_xblk *x, float *y) { \
+INL void gemv_##type(const int wide, const int split, const kr_weight *w, int n, const kr_xblk *x, float *y) { \
     vf acc[MRI][2]; \
     const char *const xr[1] = { (const char *)x }; \
     const int nb = w->cols / QK; \
     acc[0][0] = vf_zero(); \
     const uint8_t *ahead = w->data + (size_t)n * w->stride + AHEAD; \
+    AFFINE_RUN \
     for (int b = 0; b < nb; b += UNPACK_##type, ahead += VL * (bytes)) { \
         tblk t[UNPACK_##type]; \
         prefetch(ahead, VL * (bytes)); \
-        unpack_##type(w, n, b, t); \
+        if (AFFINE_BITS(KR_##type)) AFFINE_BLOCK(w, n, b, t, AFFINE_BITS(KR_##type), split); \
+        else unpack_##type(w, n, b, t); \
         for (int i = 0; i < UNPACK_##type; i++) dots1_##kind(wide, xr, (size_t)(b + i) * KR_XSIZE(wide), t + i, acc); \
     } \
     vf_store(y, acc[0][0]); \
@@ -175,8 +204,12 @@ INL void gemv_##type(const int wide, const kr_weight *w, int n, const kr_xblk *x
 static KT void mat_##type(const kr_weight *w, int n0, int n1, const kr_xblk *x, size_t xs, int m, float *y, size_t ldy, void *tile, int wide) { \
     const int nb = w->cols / QK, kb = tile_blocks(nb, UNPACK_##type); \
     int n = n0; \
-    if (m == 1 && wide) { for (; n + VL <= n1; n += VL) gemv_##type(1, w, n, x, y + n); } \
-    else if (m == 1) { for (; n + VL <= n1; n += VL) gemv_##type(0, w, n, x, y + n); } \
+    if (m == 1 && SPLITS(KR_##type) && (size_t)nb * KR_XSIZE(wide) <= KR_TILE_BYTES) { \
+        even_odd(x, nb, wide, tile); \
+        if (wide) for (; n + VL <= n1; n += VL) gemv_##type(1, SPLITS(KR_##type), w, n, tile, y + n); \
+        else for (; n + VL <= n1; n += VL) gemv_##type(0, SPLITS(KR_##type), w, n, tile, y + n); \
+    } else if (m == 1 && wide) { for (; n + VL <= n1; n += VL) gemv_##type(1, 0, w, n, x, y + n); } \
+    else if (m == 1) { for (; n + VL <= n1; n += VL) gemv_##type(0, 0, w, n, x, y + n); } \
     else for (int two; n + VL <= n1; n += two ? 2 * VL : VL) { \
         tblk *t0 = tile, *t1 = t0 + KB_MOST; \
         two = n + 2 * VL <= n1; \

@@ -235,10 +235,17 @@ INL vb codes4(vb a, const int bits) {
     vb o = vb_or(vb_and(a, vd_set(m)), vb_and(vd_shl(a, 8 - bits), vd_set(m << 8)));
     return vb_or(o, vb_or(vb_and(vd_shl(a, 16 - 2 * bits), vd_set(m << 16)), vb_and(vd_shl(a, 24 - 3 * bits), vd_set(m << 24))));
 }
-INL void unpack_affine(const kr_weight *w, int n, int b, tblk *t, const int bits) {
+/* The codes of a block. Those of 4 bits with split: even ones, then odd ones. */
+INL void affine_codes(const kr_weight *w, int n, int b, tblk *t, const int bits, const int split) {
     const uint8_t *p = AT(4 * bits, 1);
+    if (bits == 8) {
+        bytes32(p, w->stride, t->w);
+UNROLL
+        for (int j = 0; j < 8; j++) if (!KR_S8_FLIP) t->w[j] = vb_xor(t->w[j], vb_set(0x80));
+        return;
+    }
+    if (bits == 4 && split) { nibbles(p, w->stride, t->w); return; }
     vb q[9], h[4];
-    affine_scales(w, n, b, t);
     if (bits >= 4) vb_load16(p, w->stride, q);
     if (bits == 5) q[4] = vb_tail(p + 4, w->stride);
     if (bits == 6) vb_load16(p + 8, w->stride, h);
@@ -262,16 +269,58 @@ UNROLL
         t->w[j] = codes4(a, bits);
     }
 }
+INL void unpack_affine(const kr_weight *w, int n, int b, tblk *t, const int bits) {
+    affine_scales(w, n, b, t);
+    affine_codes(w, n, b, t, bits, 0);
+}
 INL void unpack_AFF2(const kr_weight *w, int n, int b, tblk *t) { unpack_affine(w, n, b, t, 2); }
 INL void unpack_AFF3(const kr_weight *w, int n, int b, tblk *t) { unpack_affine(w, n, b, t, 3); }
 INL void unpack_AFF4(const kr_weight *w, int n, int b, tblk *t) { unpack_affine(w, n, b, t, 4); }
 INL void unpack_AFF5(const kr_weight *w, int n, int b, tblk *t) { unpack_affine(w, n, b, t, 5); }
 INL void unpack_AFF6(const kr_weight *w, int n, int b, tblk *t) { unpack_affine(w, n, b, t, 6); }
-INL void unpack_AFF8(const kr_weight *w, int n, int b, tblk *t) {
-    affine_scales(w, n, b, t);
-    bytes32(AT(32, 1), w->stride, t->w);
+INL void unpack_AFF8(const kr_weight *w, int n, int b, tblk *t) { unpack_affine(w, n, b, t, 8); }
+
+/* Scales and biases of a run of groups, for blocks in order from the first on. */
+typedef struct {
+    vf d[8], m[8];
+    int g, first, end, next;      /* this group, the first of the run, behind its last; block where another group begins */
+} affine_run;
+/* Elements i .. i+8 of each row of 16-bit floats. */
+INL void gather8(const uint8_t *p, size_t s, int aux, vf o[8]) {
+    vb a[4];
+    vb_load16(p, s, a);
 UNROLL
-    for (int j = 0; j < 8; j++) if (!KR_S8_FLIP) t->w[j] = vb_xor(t->w[j], vb_set(0x80));
+    for (int j = 0; j < 4; j++) {
+        o[2 * j] = aux == KR_F16 ? vb_half_lo(a[j]) : vb_float(vd_shl(a[j], 16));
+        o[2 * j + 1] = aux == KR_F16 ? vb_half_hi(a[j]) : vb_float(vb_and(a[j], vd_set(0xffff0000)));
+    }
+}
+static KT __attribute__((noinline)) void affine_one(const kr_weight *w, int n, int b, affine_run *a) {
+    tblk t;
+    affine_scales(w, n, b, &t);
+    a->d[0] = t.d[0]; a->m[0] = t.m[0];
+    a->first = a->g; a->end = a->g + 1;
+}
+INL void affine_next(const kr_weight *w, int n, int b, affine_run *a) {
+    const int groups = w->cols / w->group;
+    a->g++;
+    a->next += w->group / QK;
+    if (a->g < a->end) return;
+    const size_t at = (size_t)n * w->astride;
+    if (groups < 8 || w->aux == KR_F32) {
+        affine_one(w, n, b, a);
+        return;
+    }
+    a->first = a->g < groups - 8 ? a->g : groups - 8;
+    a->end = a->first + 8;
+    gather8(w->scales + at + 2 * (size_t)a->first, w->astride, w->aux, a->d);
+    gather8(w->biases + at + 2 * (size_t)a->first, w->astride, w->aux, a->m);
+}
+INL void affine_block(const kr_weight *w, int n, int b, tblk *t, const int bits, const int split, affine_run *a) {
+    if (b == a->next) affine_next(w, n, b, a);
+    t->d[0] = a->d[a->g - a->first];
+    t->m[0] = a->m[a->g - a->first];
+    affine_codes(w, n, b, t, bits, split);
 }
 #undef AT
 #endif

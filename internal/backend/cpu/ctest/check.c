@@ -245,6 +245,7 @@ int main(void) {
                 }
             bad += bt;
         }
+        bad += check_matmul(k, KR_AFF4, 32, 45056, 64, KR_BF16, 1, 1, 0); /* a row of X that fills more than a tile's memory */
         for (int t = KR_KV_F16; t <= KR_KV_Q4; t++) {
             bad += check_attention(k, t, 64, 3, 600, 0, 0) + check_attention(k, t, 128, 7, 90, 0, 0) + check_attention(k, t, 256, 4, 333, 100, 0);
             bad += check_attention(k, t, 20, 1, 65, 0, 30) + check_attention(k, t, 80, 2, 300, 33, 0) + check_attention(k, t, 64, 48, 40, 0, 0);
