@@ -5,12 +5,13 @@ usage: python bench/peers.py -krserve BIN -peers DIR -models DIR -out bench/resu
 DIR of peers is what bench/peers.sh makes; DIR of models has smollm2.gguf and gemma3-270m.gguf. Standard library only.
 
 llama.cpp runs as llama-bench and llama-batched-bench with flash attention as its own default chooses; krserve as
-`krserve bench`. Both read the model through mmap from a warm page cache, and both load it outside of what is timed. In
+`krserve bench`, with activations of 16 bits, its default, and of 8, which is what llama.cpp rounds them to. Both read the model through mmap from a warm page cache, and both load it outside of what is timed. In
 the rows named "busy" one spinning process per core runs beside.
 """
 import argparse, contextlib, datetime, json, multiprocessing, os, platform, re, statistics, subprocess, time
 
 THREADS = "2"
+SYSTEMS = "krserve", "krserve, 8 bits", "llama.cpp"
 
 
 def out(cmd):
@@ -24,8 +25,8 @@ class Peers:
     def __init__(self, a):
         self.k, self.p = a.krserve, a.peers
 
-    def ours(self, model, prompt=32, gen=2, parallel="", depth=0, kernel=""):
-        cmd = [self.k, "bench", "-model", model, "-threads", THREADS, "-prompt", str(prompt), "-gen", str(gen), "-reps", "1",
+    def ours(self, model, bits, prompt=32, gen=2, parallel="", depth=0, kernel=""):
+        cmd = [self.k, "bench", "-model", model, "-activation-bits", str(bits), "-threads", THREADS, "-prompt", str(prompt), "-gen", str(gen), "-reps", "1",
                "-parallel", parallel, "-depth", str(depth), "-json"]
         return json.loads(out(cmd + (["-kernel", kernel] if kernel else [])))
 
@@ -34,11 +35,11 @@ class Peers:
         return [r["avg_ts"] for r in rows]
 
     def prefill(self, model, n, kernel="", build="llama"):
-        return (lambda: self.ours(model, prompt=n, kernel=kernel)["prefill_tok_s"],
+        return (lambda bits: self.ours(model, bits, prompt=n, kernel=kernel)["prefill_tok_s"],
                 lambda: self.llama(model, "-p", str(n), "-n", "0", build=build)[0])
 
     def decode(self, model, n, depth=0, kernel="", build="llama"):
-        return (lambda: self.ours(model, gen=n, depth=depth, kernel=kernel)["decode_tok_s"],
+        return (lambda bits: self.ours(model, bits, gen=n, depth=depth, kernel=kernel)["decode_tok_s"],
                 lambda: self.llama(model, "-p", "0", "-n", str(n), "-d", str(depth), build=build)[0])
 
     def batch(self, model, n, prompt, gen):
@@ -46,7 +47,7 @@ class Peers:
             text = out([os.path.join(self.p, "llama", "bin", "llama-batched-bench"), "-m", model, "-t", THREADS, "-c", str(n * (prompt + gen)),
                         "-npp", str(prompt), "-ntg", str(gen), "-npl", str(n), "--output-format", "jsonl"])
             return next(json.loads(l)["speed"] for l in text.splitlines() if l.startswith("{"))
-        return lambda: self.ours(model, prompt=prompt, gen=gen, parallel=str(n))["parallel"][0]["total_tok_s"], theirs
+        return lambda bits: self.ours(model, bits, prompt=prompt, gen=gen, parallel=str(n))["parallel"][0]["total_tok_s"], theirs
 
     def load(self, model):
         """Seconds of a whole process that answers a prompt of about 32 tokens with one token."""
@@ -56,7 +57,7 @@ class Peers:
             start = time.perf_counter()
             out(cmd)
             return time.perf_counter() - start
-        return (lambda: wall([self.k, "run", "-model", model, "-raw", "-n", "1", text]),
+        return (lambda bits: wall([self.k, "run", "-model", model, "-activation-bits", str(bits), "-raw", "-n", "1", text]),
                 lambda: wall([os.path.join(self.p, "llama", "bin", "llama-bench"), "-m", model, "-t", THREADS, "-p", "32", "-n", "0", "-r", "1", "--no-warmup"]))
 
 
@@ -119,18 +120,18 @@ def main():
     for name, unit, goal, (ours, theirs), rounds, busy in table(a):
         if a.only and not re.search(a.only, name):
             continue
-        row = {"name": name, "unit": unit, "goal": goal, "krserve": [], "llama.cpp": []}
+        row = {"name": name, "unit": unit, "goal": goal, "krserve": [], "krserve, 8 bits": [], "llama.cpp": []}
         with hogs(busy):
             for _ in range(rounds or a.rounds):
-                for system, f in (("krserve", ours), ("llama.cpp", theirs)):
+                for system, f in (("krserve", lambda: ours(16)), ("krserve, 8 bits", lambda: ours(8)), ("llama.cpp", theirs)):
                     try:
                         row[system].append(f())
                     except (RuntimeError, OSError, StopIteration) as e:
                         row["error"] = "%s: %s" % (system, e)
-        if row["krserve"] and row["llama.cpp"]:
-            k, l = statistics.median(row["krserve"]), statistics.median(row["llama.cpp"])
-            row["ratio"] = l / k if unit == "s" else k / l
-            print("%-55s krserve %8.2f  llama.cpp %8.2f %-5s  %.2fx" % (name, k, l, unit, row["ratio"]), flush=True)
+        if all(row[system] for system in SYSTEMS):
+            k, k8, l = (statistics.median(row[system]) for system in SYSTEMS)
+            row["ratio"], row["ratio, 8 bits"] = (l / k, l / k8) if unit == "s" else (k / l, k8 / l)
+            print("%-55s krserve %8.2f, 8 bits %8.2f  llama.cpp %8.2f %-5s  %.2fx, %.2fx" % (name, k, k8, l, unit, row["ratio"], row["ratio, 8 bits"]), flush=True)
         else:
             print("%-55s %s" % (name, row.get("error")), flush=True)
         result["rows"].append(row)
@@ -156,15 +157,15 @@ def write(path, r):
     with open(path + ".json", "w") as f:
         json.dump(r, f, indent=1)
     with open(path + ".md", "w") as f:
-        f.write("# krserve and llama.cpp\n\n%s, %s; %s. %d threads, the two in turn, medians. Plain reading by all threads: %.1f GB/s.\n`%s`\n\n"
+        f.write("# krserve and llama.cpp\n\n%s, %s; %s. %d threads, all in turn, medians. krserve with 16-bit activations, and with 8-bit ones as llama.cpp. Plain reading by all threads: %.1f GB/s.\n`%s`\n\n"
                 % (r["date"], r["machine"], r["system"], r["threads"], r["read_gb_s"], r["command"]))
-        f.write("| | krserve | llama.cpp | unit | ratio | wanted |\n|---|---|---|---|---|---|\n")
+        f.write("| | krserve | 8 bits | llama.cpp | unit | ratio | 8 bits | wanted |\n|---|---|---|---|---|---|---|---|\n")
         for row in r["rows"]:
             if "ratio" not in row:
-                f.write("| %s | | | | failed: %s | |\n" % (row["name"], row.get("error")))
+                f.write("| %s | | | | | failed: %s | | |\n" % (row["name"], row.get("error")))
                 continue
-            f.write("| %s | %.4g | %.4g | %s | %.2f | %s |\n" % (row["name"], statistics.median(row["krserve"]), statistics.median(row["llama.cpp"]),
-                                                                row["unit"], row["ratio"], row["goal"] or ""))
+            f.write("| %s | %s | %s | %.2f | %.2f | %s |\n" % (row["name"], " | ".join("%.4g" % statistics.median(row[system]) for system in SYSTEMS),
+                                                           row["unit"], row["ratio"], row["ratio, 8 bits"], row["goal"] or ""))
         if "peak_rss" in r:
             f.write("\nPeak resident memory of krserve with SmolLM2 and a context of 2,048 tokens: %.1f MB; the file has %.1f MB, keys and values %.1f MB.\n"
                     % (r["peak_rss"] / 1e6, r["file_bytes"] / 1e6, r["kv_bytes"] / 1e6))
