@@ -1,8 +1,9 @@
 package tokenizer
 
 import (
+	"bytes"
+	"encoding/binary"
 	"slices"
-	"strings"
 	"sync"
 	"unicode/utf8"
 	"unsafe"
@@ -11,15 +12,25 @@ import (
 // decodeTable has every token's text as the decoder writes it, for the chains that work token by token.
 type decodeTable struct {
 	once  sync.Once
-	arena []byte
-	at    []uint32 // id -> start in arena; one more than ids
-	flags []uint8
+	slots []decodeSlot
+	arena []byte // texts that fit no slot
 }
+
+// decodeSlot holds a text of up to slotText bytes, its length and flags; of a long one the start and the length in the
+// arena, as little-endian words.
+type decodeSlot [16]byte
+
+const (
+	slotText  = 14
+	slotFlags = 14
+	slotLen   = 15
+)
 
 const (
 	decSpecial = 1 << iota // left out on demand
 	decByte                // one byte of a character, <0xNN>
 	decHole                // no token has this id
+	decLong                // the text is in the arena
 )
 
 // decodes gives the table, made on first use; nil when the chain needs its steps.
@@ -29,33 +40,99 @@ func (t *Tokenizer) decodes() *decodeTable {
 	}
 	d := &t.decoded
 	d.once.Do(func() {
-		d.at = make([]uint32, 1, t.size+1)
-		d.flags = make([]uint8, t.size)
+		d.slots = make([]decodeSlot, t.size)
+		var begins [256]bool // of special tokens
+		for s := range t.specials {
+			if s != "" {
+				begins[s[0]] = true
+			}
+		}
+		added := make([]bool, t.size)
+		for id := range t.addedByID {
+			added[id] = true
+		}
+		v, _ := t.pieces.(*vocab)
+		byteLevel := t.dec.kind == decodeByteLevel
+		var buf []byte
 		for id := range uint32(t.size) {
-			s := t.Piece(id)
+			// Most pieces are what the vocabulary says, with nothing to be known of them but their text.
+			if b := v.plain(id); len(b) > 0 && v.raw == byteLevel && !added[id] {
+				lead := b[0]
+				if byteLevel {
+					lead = string(byteRune[lead])[0] // bytes are what spelling them and back gives
+				}
+				if !begins[lead] && lead != '<' {
+					if !byteLevel {
+						buf = appendSpaces(buf[:0], b)
+						b = buf
+					}
+					d.set(id, b, 0)
+					continue
+				}
+			}
+			s, flags := t.Piece(id), byte(0)
 			if t.specials[s] {
-				d.flags[id] |= decSpecial
+				flags |= decSpecial
 			}
 			if s == "" && !t.known(id) {
-				d.flags[id] |= decHole
+				flags |= decHole
 			}
-			if t.dec.kind == decodeByteLevel {
-				start := len(d.arena)
+			if byteLevel {
 				var ok bool
-				if d.arena, ok = appendUnalphabet(d.arena, s); !ok {
-					d.arena = append(d.arena[:start], s...)
+				if buf, ok = appendUnalphabet(buf[:0], s); !ok {
+					buf = append(buf[:0], s...)
 				}
 			} else if c, ok := bytePiece(s); ok {
-				d.flags[id] |= decByte
-				d.arena = append(d.arena, c)
+				flags |= decByte
+				buf = append(buf[:0], c)
 			} else {
-				d.arena = append(d.arena, strings.ReplaceAll(s, "▁", " ")...)
+				buf = appendSpaces(buf[:0], []byte(s))
 			}
-			d.at = append(d.at, uint32(len(d.arena)))
+			d.set(id, buf, flags)
 		}
-		d.arena = append(d.arena, make([]byte, wideCopy)...)
 	})
 	return d
+}
+
+// plain is the piece of an id, in a byte-level model its bytes; nil where v does not say it so.
+func (v *vocab) plain(id uint32) []byte {
+	if v == nil {
+		return nil
+	}
+	if _, ok := v.literal[id]; ok {
+		return nil
+	}
+	return v.bytes(id)
+}
+
+// appendSpaces appends a piece with spaces for "▁".
+func appendSpaces(dst, s []byte) []byte {
+	for {
+		i := bytes.Index(s, spaceMarkUTF8)
+		if i < 0 {
+			return append(dst, s...)
+		}
+		dst, s = append(append(dst, s[:i]...), ' '), s[i+len(spaceMarkUTF8):]
+	}
+}
+
+func (d *decodeTable) set(id uint32, text []byte, flags byte) {
+	s := &d.slots[id]
+	if len(text) <= slotText {
+		copy(s[:], text)
+		s[slotLen] = byte(len(text))
+	} else {
+		flags |= decLong
+		binary.LittleEndian.PutUint32(s[:], uint32(len(d.arena)))
+		binary.LittleEndian.PutUint32(s[4:], uint32(len(text)))
+		d.arena = append(d.arena, text...)
+	}
+	s[slotFlags] = flags
+}
+
+// long gives the text of a slot that is in the arena.
+func (d *decodeTable) long(s *decodeSlot) []byte {
+	return d.arena[binary.LittleEndian.Uint32(s[:]):][:binary.LittleEndian.Uint32(s[4:])]
 }
 
 // Decode gives the text of ids, special tokens included. Unknown ids are left out.
@@ -83,13 +160,20 @@ func (t *Tokenizer) AppendDecode(dst []byte, ids []uint32, skipSpecial bool) []b
 
 func (d *decodeTable) byteLevel(dst []byte, ids []uint32, skip bool) []byte {
 	start := len(dst)
-	dst = slices.Grow(dst, d.length(ids)+wideCopy)
+	dst = slices.Grow(dst, d.room(ids))
 	out, n := dst[:cap(dst)], len(dst)
+	stop := stops(skip)
 	for _, id := range ids {
-		if int(id) >= len(d.flags) || skip && d.flags[id]&decSpecial != 0 {
+		if int(id) >= len(d.slots) {
 			continue
 		}
-		n += d.copyTo(out, n, id)
+		s := &d.slots[id]
+		if s[slotFlags]&stop == 0 {
+			*(*decodeSlot)(out[n:]) = *s // short texts are copied with what follows them
+			n += int(s[slotLen])
+		} else if s[slotFlags]&decSpecial == 0 || !skip {
+			n += copy(out[n:], d.text(s))
+		}
 	}
 	dst = out[:n]
 	if !validText(dst[start:]) {
@@ -98,62 +182,93 @@ func (d *decodeTable) byteLevel(dst []byte, ids []uint32, skip bool) []byte {
 	return dst
 }
 
-const wideCopy = 16 // bytes that copyTo writes at least; the arena ends in as many to spare
+// stops are the flags of tokens that are more than a short text to copy.
+func stops(skip bool) byte {
+	if skip {
+		return decSpecial | decByte | decHole | decLong
+	}
+	return decByte | decHole | decLong
+}
 
-// length is the number of bytes of the tokens of ids.
-func (d *decodeTable) length(ids []uint32) (n int) {
+// text is a slot's text.
+func (d *decodeTable) text(s *decodeSlot) []byte {
+	if s[slotFlags]&decLong != 0 {
+		return d.long(s)
+	}
+	return s[:s[slotLen]]
+}
+
+// room is how many bytes the text of ids takes at most, and a slot more.
+func (d *decodeTable) room(ids []uint32) int {
+	n := len(decodeSlot{})
 	for _, id := range ids {
-		if int(id) < len(d.flags) {
-			n += int(d.at[id+1] - d.at[id])
+		if int(id) >= len(d.slots) {
+			continue
+		}
+		s := &d.slots[id]
+		n += int(s[slotLen]) // 0 of long ones
+		if f := s[slotFlags]; f&decLong != 0 {
+			n += len(d.long(s))
+		} else if f&decByte != 0 {
+			n += len("\uFFFD") - 1
 		}
 	}
 	return n
 }
 
-// copyTo writes the bytes of a token to out[n:], and gives their number; short ones are copied with what follows them.
-func (d *decodeTable) copyTo(out []byte, n int, id uint32) int {
-	from, to := d.at[id], d.at[id+1]
-	if to-from <= wideCopy {
-		*(*[wideCopy]byte)(out[n:]) = *(*[wideCopy]byte)(d.arena[from:])
-	} else {
-		copy(out[n:], d.arena[from:to])
-	}
-	return int(to - from)
-}
-
 // marks writes tokens with spaces for "▁"; a run of bytes is text if it is valid, else one U+FFFD for each.
 func (d *decodeTable) marks(dst []byte, ids []uint32, skip, strip bool) []byte {
-	start, run := len(dst), -1 // run: where a run of bytes began
-	dst = slices.Grow(dst, d.length(ids)+wideCopy)
-	end := func() {
-		if run >= 0 && !utf8.Valid(dst[run:]) {
-			n := len(dst) - run
-			dst = dst[:run]
-			for range n {
-				dst = append(dst, "\uFFFD"...)
-			}
-		}
-		run = -1
-	}
-	for _, id := range ids {
-		if int(id) >= len(d.flags) || d.flags[id]&decHole != 0 || skip && d.flags[id]&decSpecial != 0 {
+	start := len(dst)
+	dst = slices.Grow(dst, d.room(ids))
+	out, n := dst[:cap(dst)], len(dst)
+	stop := stops(skip)
+	for i := 0; i < len(ids); i++ {
+		if int(ids[i]) >= len(d.slots) {
 			continue
 		}
-		s := d.arena[d.at[id]:d.at[id+1]]
-		if d.flags[id]&decByte != 0 {
-			if run < 0 {
-				run = len(dst)
+		s := &d.slots[ids[i]]
+		switch flags := s[slotFlags]; {
+		case flags&stop == 0:
+			*(*decodeSlot)(out[n:]) = *s
+			n += int(s[slotLen])
+		case flags&decHole != 0 || skip && flags&decSpecial != 0:
+		case flags&decByte == 0:
+			n += copy(out[n:], d.text(s))
+		default:
+			var k int
+			if k, i = d.run(out[n:], ids, i, skip); utf8.Valid(out[n : n+k]) {
+				n += k
+				break
 			}
-		} else if run >= 0 {
-			end()
+			for range k {
+				n += copy(out[n:], "\uFFFD")
+			}
 		}
-		dst = append(dst, s...)
 	}
-	end()
+	dst = out[:n]
 	if strip && len(dst) > start && dst[start] == ' ' {
 		dst = append(dst[:start], dst[start+1:]...)
 	}
 	return dst
+}
+
+// run writes the bytes of a run of byte tokens from ids[i] on, and gives their number and its last place. What is left out
+// ends no run.
+func (d *decodeTable) run(out []byte, ids []uint32, i int, skip bool) (n, last int) {
+	for last = i; i < len(ids); i++ {
+		if int(ids[i]) >= len(d.slots) {
+			continue
+		}
+		s := &d.slots[ids[i]]
+		if f := s[slotFlags]; f&decHole != 0 || skip && f&decSpecial != 0 {
+			continue
+		} else if f&decByte == 0 {
+			break
+		}
+		out[n] = s[0]
+		n, last = n+1, i
+	}
+	return n, last
 }
 
 // Decoder turns ids into text one by one. It is not safe for concurrent use.
