@@ -156,30 +156,41 @@ INL int tile_blocks(int nb, const int step) {
     return (kb + step - 1) / step * step;
 }
 
-/* Affine types take the scales of one row by runs of groups; 4-bit codes, which lie in pairs, as even and odd ones, for
+/* Affine types take scales by runs of groups; for one row, 4-bit codes, which lie in pairs, as even and odd ones, for
  * which x is put in that order: the sums are exact and have none. */
 #ifdef KR_SCALAR_UNPACK
 #define AFFINE_BITS(t) 0
-#define AFFINE_RUN
-#define AFFINE_BLOCK(w, n, b, t, bits, split) (void)(split)
+#define AFFINE_RUNS(r)
+#define AFFINE_BLOCK(w, n, b, t, bits, split, run)
 #define SPLITS(t) 0
 #else
 #define AFFINE_BITS(t) ((t) == KR_AFF2 ? 2 : (t) == KR_AFF3 ? 3 : (t) == KR_AFF4 ? 4 : (t) == KR_AFF5 ? 5 : (t) == KR_AFF6 ? 6 : (t) == KR_AFF8 ? 8 : 0)
-#define AFFINE_RUN affine_run run = { .g = -1 };
-#define AFFINE_BLOCK(w, n, b, t, bits, split) affine_block(w, n, b, t, bits, split, &run)
+#define AFFINE_RUNS(r) affine_run r[2]; r[0].g = r[1].g = -1; r[0].end = r[1].end = r[0].next = r[1].next = 0;
+#define AFFINE_BLOCK(w, n, b, t, bits, split, run) affine_block(w, n, b, t, bits, split, run)
 #define SPLITS(t) ((t) == KR_AFF4)
 #endif
-static KT void even_odd(const kr_xblk *x, int nb, int wide, void *o) {
+/* Of 32 bytes, the even ones and then the odd ones. */
+INL void halves(const int8_t *x, int8_t *o) {
+#if defined(KR_SCALAR_UNPACK)
+    for (int i = 0; i < QK / 2; i++) { o[i] = x[2 * i]; o[QK / 2 + i] = x[2 * i + 1]; }
+#elif defined(__x86_64__)
+    const __m128i a = _mm_loadu_si128((const __m128i *)(const void *)x), b = _mm_loadu_si128((const __m128i *)(const void *)(x + 16)), lo = _mm_set1_epi16(255);
+    _mm_storeu_si128((__m128i *)(void *)o, _mm_packus_epi16(_mm_and_si128(a, lo), _mm_and_si128(b, lo)));
+    _mm_storeu_si128((__m128i *)(void *)(o + 16), _mm_packus_epi16(_mm_srli_epi16(a, 8), _mm_srli_epi16(b, 8)));
+#else
+    const int8x16x2_t v = vld2q_s8(x);
+    vst1q_s8(o, v.val[0]);
+    vst1q_s8(o + 16, v.val[1]);
+#endif
+}
+INL void even_odd(const kr_xblk *x, int nb, const int wide, void *o) {
     const size_t size = KR_XSIZE(wide);
     for (int b = 0; b < nb; b++) {
         const kr_xblk *from = xat((const char *)x, (size_t)b * size);
         kr_xblk *to = (kr_xblk *)(void *)((char *)o + (size_t)b * size);
-        *to = *from;
-        for (int i = 0; i < QK / 2; i++) { to->q[i] = from->q[2 * i]; to->q[QK / 2 + i] = from->q[2 * i + 1]; }
-        if (!wide) continue;
-        const int8_t *lo = terms(from, 1);
-        int8_t *l = ((kr_xblk2 *)(void *)to)->lo;
-        for (int i = 0; i < QK / 2; i++) { l[i] = lo[2 * i]; l[QK / 2 + i] = lo[2 * i + 1]; }
+        memcpy(to, from, offsetof(kr_xblk, q));
+        halves(from->q, to->q);
+        if (wide) halves(terms(from, 1), ((kr_xblk2 *)(void *)to)->lo);
     }
 }
 
@@ -191,11 +202,12 @@ INL void gemv_##type(const int wide, const int split, const kr_weight *w, int n,
     const int nb = w->cols / QK; \
     acc[0][0] = vf_zero(); \
     const uint8_t *ahead = w->data + (size_t)n * w->stride + AHEAD; \
-    AFFINE_RUN \
+    AFFINE_RUNS(run) \
+    (void)split; \
     for (int b = 0; b < nb; b += UNPACK_##type, ahead += VL * (bytes)) { \
         tblk t[UNPACK_##type]; \
         prefetch(ahead, VL * (bytes)); \
-        if (AFFINE_BITS(KR_##type)) AFFINE_BLOCK(w, n, b, t, AFFINE_BITS(KR_##type), split); \
+        if (AFFINE_BITS(KR_##type)) AFFINE_BLOCK(w, n, b, t, AFFINE_BITS(KR_##type), split, run); \
         else unpack_##type(w, n, b, t); \
         for (int i = 0; i < UNPACK_##type; i++) dots1_##kind(wide, xr, (size_t)(b + i) * KR_XSIZE(wide), t + i, acc); \
     } \
@@ -205,20 +217,22 @@ static KT void mat_##type(const kr_weight *w, int n0, int n1, const kr_xblk *x, 
     const int nb = w->cols / QK, kb = tile_blocks(nb, UNPACK_##type); \
     int n = n0; \
     if (m == 1 && SPLITS(KR_##type) && (size_t)nb * KR_XSIZE(wide) <= KR_TILE_BYTES) { \
-        even_odd(x, nb, wide, tile); \
+        if (wide) even_odd(x, nb, 1, tile); else even_odd(x, nb, 0, tile); \
         if (wide) for (; n + VL <= n1; n += VL) gemv_##type(1, SPLITS(KR_##type), w, n, tile, y + n); \
         else for (; n + VL <= n1; n += VL) gemv_##type(0, SPLITS(KR_##type), w, n, tile, y + n); \
     } else if (m == 1 && wide) { for (; n + VL <= n1; n += VL) gemv_##type(1, 0, w, n, x, y + n); } \
     else if (m == 1) { for (; n + VL <= n1; n += VL) gemv_##type(0, 0, w, n, x, y + n); } \
     else for (int two; n + VL <= n1; n += two ? 2 * VL : VL) { \
         tblk *t0 = tile, *t1 = t0 + KB_MOST; \
+        AFFINE_RUNS(run) \
         two = n + 2 * VL <= n1; \
         for (int b = 0; b < nb; b += kb) { \
             const int k = nb - b < kb ? nb - b : kb; \
             for (int v = 0; v <= two; v++) \
                 for (int i = 0; i < k; i += UNPACK_##type) { \
                     if (m <= 32) prefetch(w->data + (size_t)(n + v * VL) * w->stride + AHEAD + (size_t)((b + i) / (per)) * (VL * (bytes)), VL * (bytes)); \
-                    unpack_##type(w, n + v * VL, b + i, (v ? t1 : t0) + i); \
+                    if (AFFINE_BITS(KR_##type)) AFFINE_BLOCK(w, n + v * VL, b + i, (v ? t1 : t0) + i, AFFINE_BITS(KR_##type), 0, run + v); \
+                    else unpack_##type(w, n + v * VL, b + i, (v ? t1 : t0) + i); \
                 } \
             rows_##kind(wide, two, m, xat((const char *)x, (size_t)b * KR_XSIZE(wide)), xs, t0, two ? t1 : t0, k, y + n, ldy, b == 0); \
         } \
