@@ -90,7 +90,8 @@ static uint64_t wait_change(kr_pool *p, uint64_t seen) {
     }
     for (;;) {
         uint32_t g = atomic_load(&p->gate);
-        atomic_store(&p->asleep, 1);
+        /* Not a store: QEMU on x86 lets the load below pass one (STLR before LDAR), and the wake-up would be lost. */
+        atomic_exchange(&p->asleep, 1);
         if ((v = atomic_load(&p->cur)) != seen || atomic_load(&p->quit)) return v;
 #if defined(__linux__)
         syscall(SYS_futex, &p->gate, FUTEX_WAIT_PRIVATE, g, NULL, NULL, 0);
