@@ -5,8 +5,8 @@ usage: python bench/peers.py -krserve BIN -peers DIR -models DIR -out bench/resu
 DIR of peers is what bench/peers.sh makes; DIR of models has smollm2.gguf and gemma3-270m.gguf. Standard library only.
 
 llama.cpp runs as llama-bench and llama-batched-bench with flash attention as its own default chooses; krserve as
-`krserve bench`, with activations of 16 bits, its default, and of 8, which is what llama.cpp rounds them to. Both read the model through mmap from a warm page cache, and both load it outside of what is timed. In
-the rows named "busy" one spinning process per core runs beside.
+`krserve bench`, with activations of 16 bits, its default, and of 8, which is what llama.cpp rounds them to. Both read the
+model through mmap from a warm page cache, and both load it outside of what is timed. In the rows named "busy" one spinning process per core runs beside.
 """
 import argparse, contextlib, datetime, json, multiprocessing, os, platform, re, statistics, subprocess, time
 
@@ -120,10 +120,10 @@ def main():
     for name, unit, goal, (ours, theirs), rounds, busy in table(a):
         if a.only and not re.search(a.only, name):
             continue
-        row = {"name": name, "unit": unit, "goal": goal, "krserve": [], "krserve, 8 bits": [], "llama.cpp": []}
+        row = {"name": name, "unit": unit, "goal": goal, **{system: [] for system in SYSTEMS}}
         with hogs(busy):
             for _ in range(rounds or a.rounds):
-                for system, f in (("krserve", lambda: ours(16)), ("krserve, 8 bits", lambda: ours(8)), ("llama.cpp", theirs)):
+                for system, f in zip(SYSTEMS, (lambda: ours(16), lambda: ours(8), theirs)):
                     try:
                         row[system].append(f())
                     except (RuntimeError, OSError, StopIteration) as e:

@@ -221,7 +221,7 @@ func Restore(p Policy, s Snapshot) (*Controller, error) {
 
 // restore takes over the tests and counts of a snapshot made with the gate's own levels.
 func (g *gate) restore(s GateSnapshot) (err error) {
-	if want := g.test.State().Alpha; s.Test.Alpha != want {
+	if want := g.test.Alpha(); s.Test.Alpha != want {
 		return fmt.Errorf("level %g, not %g; the policy has changed", s.Test.Alpha, want)
 	}
 	if g.test, err = stats.RestoreEventTest(s.Test); err != nil {

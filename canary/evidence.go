@@ -144,6 +144,7 @@ func (g *gate) observe(arm Arm, session string, weight float64, fault bool) {
 	g.order = append(g.order, key)
 	g.faults[arm]++
 	g.test.Observe(arm == Canary, weight)
+	g.weigh()
 }
 
 // Evidence is what is known about both arms. It is not safe for concurrent use.
@@ -185,7 +186,6 @@ func (e *Evidence) Observe(o Outcome) {
 			continue
 		}
 		g.observe(o.Arm, o.Session, o.Weight, fault)
-		g.weigh()
 		m.judged |= 1 << i
 		if fault {
 			m.faulty |= 1 << i

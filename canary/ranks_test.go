@@ -92,8 +92,8 @@ func TestSessions(t *testing.T) {
 				}
 				taken[i] = true
 			}
-			if len(s.seen) > maxRanked {
-				t.Fatalf("%d sessions kept", len(s.seen))
+			if len(s.of) > maxRanked {
+				t.Fatalf("%d sessions kept", len(s.of))
 			}
 		}
 	}

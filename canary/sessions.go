@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sort"
 )
 
 // maxSample bounds how many sessions an arm's sample holds, maxRanked how many sessions ever count for ranks.
@@ -14,34 +13,44 @@ const (
 	maxRanked = 16384
 )
 
-// sessions is a set of sessions that were seen. Beyond maxRanked it takes only those whose hash ends in a zero bit more,
-// again and again, so that none of which it has told is ever new once more.
-type sessions struct {
-	level int
-	seen  map[uint64]bool
+// thinned holds something of each session that was seen, by the session's hash. Beyond most sessions it keeps those whose
+// hash ends in a zero bit more, again and again: a simple random sample, whatever order the sessions came in.
+type thinned[V any] struct {
+	level int // sessions whose hash ends in level zero bits are kept
+	of    map[uint64]V
 }
 
-func newSessions() sessions { return sessions{seen: map[uint64]bool{}} }
+func (s *thinned[V]) keeps(key uint64) bool { return key&(1<<s.level-1) == 0 }
+
+// thin drops sessions until there are at most most, and tells of each.
+func (s *thinned[V]) thin(most int, dropped func(V)) {
+	for len(s.of) > most {
+		s.level++
+		for k, v := range s.of {
+			if !s.keeps(k) {
+				dropped(v)
+				delete(s.of, k)
+			}
+		}
+	}
+}
+
+// sessions is the set of sessions that count for ranks. None of which it has told that it is new is ever new once more:
+// what it drops it no longer takes.
+type sessions struct{ thinned[bool] }
+
+func newSessions() sessions { return sessions{thinned[bool]{of: map[uint64]bool{}}} }
 
 // add reports whether a session is new and among those that count.
 func (s *sessions) add(session string) bool {
 	key := hash("evidence", session)
-	if !s.keeps(key) || s.seen[key] {
+	if !s.keeps(key) || s.of[key] {
 		return false
 	}
-	s.seen[key] = true
-	for len(s.seen) > maxRanked {
-		s.level++
-		for k := range s.seen {
-			if !s.keeps(k) {
-				delete(s.seen, k)
-			}
-		}
-	}
+	s.of[key] = true
+	s.thin(maxRanked, func(bool) {})
 	return true
 }
-
-func (s *sessions) keeps(key uint64) bool { return key&(1<<s.level-1) == 0 }
 
 // SessionsSnapshot is a set of sessions as plain data.
 type SessionsSnapshot struct {
@@ -50,8 +59,8 @@ type SessionsSnapshot struct {
 }
 
 func (s *sessions) snapshot() SessionsSnapshot {
-	out := make([]byte, 0, 8*len(s.seen))
-	for _, k := range slices.Sorted(maps.Keys(s.seen)) {
+	out := make([]byte, 0, 8*len(s.of))
+	for _, k := range slices.Sorted(maps.Keys(s.of)) {
 		out = binary.LittleEndian.AppendUint64(out, k)
 	}
 	return SessionsSnapshot{s.level, out}
@@ -64,10 +73,10 @@ func restoreSessions(snap SessionsSnapshot) (sessions, error) {
 	}
 	for b := snap.Seen; len(b) > 0; b = b[8:] {
 		key := binary.LittleEndian.Uint64(b)
-		if s.seen[key] || !s.keeps(key) {
+		if s.of[key] || !s.keeps(key) {
 			return s, fmt.Errorf("%w: session %x of a set", ErrState, key)
 		}
-		s.seen[key] = true
+		s.of[key] = true
 	}
 	return s, nil
 }
@@ -77,17 +86,16 @@ func restoreSessions(snap SessionsSnapshot) (sessions, error) {
 // randomised. Beyond maxSample sessions it keeps a random half, chosen by the session's hash, again and again; what it
 // keeps is a simple random sample, whatever order the sessions came in.
 type sample struct {
-	level    int // sessions whose hash ends in level zero bits are kept
-	sessions map[uint64]marks
-	judged   []int64 // sessions per gate
-	faulty   []int64 // of those, with at least one fault
+	thinned[marks]
+	judged []int64 // sessions per gate
+	faulty []int64 // of those, with at least one fault
 }
 
 // marks are sets of gates, by index.
 type marks struct{ judged, faulty uint64 }
 
 func newSample(gates int) sample {
-	return sample{sessions: map[uint64]marks{}, judged: make([]int64, gates), faulty: make([]int64, gates)}
+	return sample{thinned: thinned[marks]{of: map[uint64]marks{}}, judged: make([]int64, gates), faulty: make([]int64, gates)}
 }
 
 func (s *sample) observe(session string, m marks) {
@@ -95,22 +103,12 @@ func (s *sample) observe(session string, m marks) {
 	if !s.keeps(key) {
 		return
 	}
-	s.count(s.sessions[key], -1)
-	m = marks{s.sessions[key].judged | m.judged, s.sessions[key].faulty | m.faulty}
-	s.sessions[key] = m
+	s.count(s.of[key], -1)
+	m = marks{s.of[key].judged | m.judged, s.of[key].faulty | m.faulty}
+	s.of[key] = m
 	s.count(m, 1)
-	for len(s.sessions) > maxSample {
-		s.level++
-		for k, v := range s.sessions {
-			if !s.keeps(k) {
-				s.count(v, -1)
-				delete(s.sessions, k)
-			}
-		}
-	}
+	s.thin(maxSample, func(m marks) { s.count(m, -1) })
 }
-
-func (s *sample) keeps(key uint64) bool { return key&(1<<s.level-1) == 0 }
 
 func (s *sample) count(m marks, by int64) {
 	for i := range s.judged {
@@ -120,7 +118,7 @@ func (s *sample) count(m marks, by int64) {
 }
 
 // total is how many sessions the arm has served; an estimate once the sample holds only part of them.
-func (s *sample) total() int64 { return int64(len(s.sessions)) << s.level }
+func (s *sample) total() int64 { return int64(len(s.of)) << s.level }
 
 // SampleSnapshot is the sessions of one arm in the present stage as plain data.
 type SampleSnapshot struct {
@@ -131,16 +129,11 @@ type SampleSnapshot struct {
 }
 
 func (s *sample) snapshot() SampleSnapshot {
-	keys := make([]uint64, 0, len(s.sessions))
-	for k := range s.sessions {
-		keys = append(keys, k)
-	}
-	sort.Slice(keys, func(i, j int) bool { return keys[i] < keys[j] })
-	out := make([]byte, 0, 24*len(keys))
-	for _, k := range keys {
+	out := make([]byte, 0, 24*len(s.of))
+	for _, k := range slices.Sorted(maps.Keys(s.of)) {
 		out = binary.LittleEndian.AppendUint64(out, k)
-		out = binary.LittleEndian.AppendUint64(out, s.sessions[k].judged)
-		out = binary.LittleEndian.AppendUint64(out, s.sessions[k].faulty)
+		out = binary.LittleEndian.AppendUint64(out, s.of[k].judged)
+		out = binary.LittleEndian.AppendUint64(out, s.of[k].faulty)
 	}
 	return SampleSnapshot{s.level, out}
 }
@@ -153,10 +146,10 @@ func restoreSample(gates int, snap SampleSnapshot) (sample, error) {
 	for b := snap.Sessions; len(b) > 0; b = b[24:] {
 		key := binary.LittleEndian.Uint64(b)
 		m := marks{binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])}
-		if _, twice := s.sessions[key]; twice || !s.keeps(key) || m.judged>>gates != 0 || m.faulty&^m.judged != 0 {
+		if _, twice := s.of[key]; twice || !s.keeps(key) || m.judged>>gates != 0 || m.faulty&^m.judged != 0 {
 			return s, fmt.Errorf("%w: session %x of a sample", ErrState, key)
 		}
-		s.sessions[key] = m
+		s.of[key] = m
 		s.count(m, 1)
 	}
 	return s, nil

@@ -113,15 +113,15 @@ func TestSample(t *testing.T) {
 				m = marks{judged: 3, faulty: 1}
 			}
 			s.observe(fmt.Sprint(i), m)
-			if len(s.sessions) > maxSample {
-				t.Fatalf("%d sessions kept", len(s.sessions))
+			if len(s.of) > maxSample {
+				t.Fatalf("%d sessions kept", len(s.of))
 			}
 			if pass == 0 && i < maxSample && (s.total() != int64(i+1) || s.judged[0] != s.total()) {
 				t.Fatalf("%d of %d sessions", s.total(), i+1)
 			}
 		}
 	}
-	kept := float64(len(s.sessions))
+	kept := float64(len(s.of))
 	if total := float64(s.total()); math.Abs(total/n-1) > 4/math.Sqrt(kept) {
 		t.Errorf("%g sessions estimated, %d served", total, n)
 	}

@@ -94,17 +94,6 @@ func (t *Tokenizer) decodes() *decodeTable {
 	return d
 }
 
-// plain is the piece of an id, in a byte-level model its bytes; nil where v does not say it so.
-func (v *vocab) plain(id uint32) []byte {
-	if v == nil {
-		return nil
-	}
-	if _, ok := v.literal[id]; ok {
-		return nil
-	}
-	return v.bytes(id)
-}
-
 // appendSpaces appends a piece with spaces for "▁".
 func appendSpaces(dst, s []byte) []byte {
 	for {
@@ -128,11 +117,6 @@ func (d *decodeTable) set(id uint32, text []byte, flags byte) {
 		d.arena = append(d.arena, text...)
 	}
 	s[slotFlags] = flags
-}
-
-// long gives the text of a slot that is in the arena.
-func (d *decodeTable) long(s *decodeSlot) []byte {
-	return d.arena[binary.LittleEndian.Uint32(s[:]):][:binary.LittleEndian.Uint32(s[4:])]
 }
 
 // Decode gives the text of ids, special tokens included. Unknown ids are left out.
@@ -193,7 +177,7 @@ func stops(skip bool) byte {
 // text is a slot's text.
 func (d *decodeTable) text(s *decodeSlot) []byte {
 	if s[slotFlags]&decLong != 0 {
-		return d.long(s)
+		return d.arena[binary.LittleEndian.Uint32(s[:]):][:binary.LittleEndian.Uint32(s[4:])]
 	}
 	return s[:s[slotLen]]
 }
@@ -206,10 +190,8 @@ func (d *decodeTable) room(ids []uint32) int {
 			continue
 		}
 		s := &d.slots[id]
-		n += int(s[slotLen]) // 0 of long ones
-		if f := s[slotFlags]; f&decLong != 0 {
-			n += len(d.long(s))
-		} else if f&decByte != 0 {
+		n += len(d.text(s))
+		if s[slotFlags]&decByte != 0 {
 			n += len("\uFFFD") - 1
 		}
 	}

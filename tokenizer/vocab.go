@@ -205,3 +205,14 @@ func (v *vocab) piece(id uint32) (string, bool) {
 	}
 	return string(v.bytes(id)), true
 }
+
+// plain is the piece of an id, in a byte-level model its bytes; nil where v does not say it so.
+func (v *vocab) plain(id uint32) []byte {
+	if v == nil {
+		return nil
+	}
+	if _, ok := v.literal[id]; ok {
+		return nil
+	}
+	return v.bytes(id)
+}

@@ -29,21 +29,14 @@ var (
 // events, needs no estimate of the control's rate, and stays valid when the weight changes, since each event is judged
 // by the weight in force when its request was assigned.
 //
-// A test at level α has no use for an e-value above 1/α. A bet that could exceed it is therefore cut to reach it
-// exactly, and what the cut saves is kept for the other outcome: the conditional mean under the null stays 1, and the
-// limit is reached sooner (Fischer, Ramdas: Improving Wald's sequential probability ratio test by avoiding overshoot,
-// arXiv 2410.16076).
+// Bets never reach beyond the level (see wager).
 //
 // With Reverse the roles are swapped: the null is rate_treatment ≥ Margin · rate_control and θ < Margin, so that
 // evidence gathers for the treatment being at most Margin times as bad (non-inferiority).
 type EventTest struct {
+	wager
 	margin  float64
 	reverse bool
-	alpha   float64   // 0 without a level
-	limit   float64   // log of 1/α, or infinite
-	bets    []float64 // log of each θ's likelihood ratio times its share
-	wealth  float64   // log e-value: the sum of the bets, but for what cuts have changed
-	maxLogE float64
 	events  [2]int64 // control, treatment
 }
 
@@ -63,14 +56,7 @@ func newEventTest(margin, alpha float64, reverse bool, stakes Stakes) *EventTest
 	if !(margin > 0) || math.IsInf(margin, 0) {
 		margin = 1
 	}
-	t := &EventTest{margin: margin, reverse: reverse, limit: math.Inf(1), bets: make([]float64, len(ratios))}
-	if alpha > 0 && alpha < 1 {
-		t.alpha, t.limit = alpha, -math.Log(alpha)
-	}
-	for i, share := range stakes {
-		t.bets[i] = math.Log(share)
-	}
-	return t
+	return &EventTest{wager: newWager(alpha, stakes[:]), margin: margin, reverse: reverse}
 }
 
 // Observe adds one event. weight is the treatment's share of traffic when the request was assigned; at 0 or 1 an event
@@ -86,8 +72,7 @@ func (t *EventTest) Observe(inTreatment bool, weight float64) {
 	}
 	odds := weight / (1 - weight)
 	null := math.Log1p(t.margin * odds)
-	before := logSumExp(t.bets)
-	var in, out [8]float64 // the bets after an event in the treatment, and in the control
+	var in, out [len(ratios)]float64 // the bets after an event in the treatment, and in the control
 	for i, ratio := range ratios {
 		if t.reverse {
 			ratio = 1 / ratio
@@ -96,51 +81,9 @@ func (t *EventTest) Observe(inTreatment bool, weight float64) {
 		out[i] = t.bets[i] + null - math.Log1p(t.margin*ratio*odds)
 		in[i] = out[i] + math.Log(ratio)
 	}
-	n := len(t.bets)
-	gainIn, gainOut := logSumExp(in[:n])-before, logSumExp(out[:n])-before
 	logIn, logOut := math.Log(t.margin)+math.Log(odds)-null, -null // of the two outcomes under the null
-	if t.reverse {
-		gainOut, gainIn = cut(t.limit-t.wealth, gainOut, gainIn, logOut, logIn)
-	} else {
-		gainIn, gainOut = cut(t.limit-t.wealth, gainIn, gainOut, logIn, logOut)
-	}
-	if inTreatment {
-		copy(t.bets, in[:n])
-		t.wealth += gainIn
-	} else {
-		copy(t.bets, out[:n])
-		t.wealth += gainOut
-	}
-	if t.wealth > t.limit-1e-12 {
-		t.wealth = t.limit
-	}
-	t.maxLogE = math.Max(t.maxLogE, t.wealth)
+	t.settle(in[:], out[:], logIn, logOut, inTreatment)
 }
-
-// cut bounds the gain of the favourable outcome by what the limit leaves, and raises the other's so that the mean stays
-// 1. The log probabilities are those of the two outcomes under the null.
-func cut(room, gain, loss, logP, logOther float64) (float64, float64) {
-	switch {
-	case room <= 0:
-		return 0, 0 // rejected: it stays at that
-	case gain <= room:
-		return gain, loss
-	}
-	return room, math.Max(loss, math.Log1p(-math.Min(1, math.Exp(logP+room)))-logOther)
-}
-
-// LogE returns the natural logarithm of the e-value now. Under the null its exponential has mean at most 1 at any
-// stopping time.
-func (t *EventTest) LogE() float64 { return t.wealth }
-
-// MaxLogE returns the largest LogE so far. P(max e ≥ 1/α) ≤ α under the null (Ville's inequality).
-func (t *EventTest) MaxLogE() float64 { return t.maxLogE }
-
-// PValue returns the anytime-valid p-value 1/max e.
-func (t *EventTest) PValue() float64 { return math.Min(1, math.Exp(-t.maxLogE)) }
-
-// Rejected reports whether the null is rejected at level alpha at some time so far.
-func (t *EventTest) Rejected(alpha float64) bool { return t.maxLogE >= -math.Log(alpha) }
 
 // Events returns the events counted per arm.
 func (t *EventTest) Events() (control, treatment int64) { return t.events[0], t.events[1] }
@@ -164,18 +107,12 @@ func (t *EventTest) State() EventState {
 // RestoreEventTest rebuilds a test from its State.
 func RestoreEventTest(s EventState) (*EventTest, error) {
 	t := newEventTest(s.Margin, s.Alpha, s.Reverse, Gradual)
-	if len(s.Bets) != len(t.bets) || t.margin != s.Margin || t.alpha != s.Alpha {
-		return nil, fmt.Errorf("%w: event state has %d bets, margin %g and level %g", ErrInput, len(s.Bets), s.Margin, s.Alpha)
+	if t.margin != s.Margin || s.Events[0] < 0 || s.Events[1] < 0 {
+		return nil, fmt.Errorf("%w: event state has margin %g and %d events", ErrInput, s.Margin, s.Events)
 	}
-	for _, x := range append([]float64{s.LogE}, s.Bets...) {
-		if math.IsNaN(x) || math.IsInf(x, 1) {
-			return nil, fmt.Errorf("%w: event state holds %g", ErrInput, x)
-		}
+	if err := t.restore("event", s.Alpha, s.Bets, s.LogE, s.MaxLogE); err != nil {
+		return nil, err
 	}
-	if !(s.MaxLogE >= 0) || math.IsInf(s.MaxLogE, 1) || s.LogE > s.MaxLogE || s.MaxLogE > t.limit || s.Events[0] < 0 || s.Events[1] < 0 {
-		return nil, fmt.Errorf("%w: event state has a maximum of %g after %d events", ErrInput, s.MaxLogE, s.Events)
-	}
-	copy(t.bets, s.Bets)
-	t.wealth, t.maxLogE, t.events = s.LogE, s.MaxLogE, s.Events
+	t.events = s.Events
 	return t, nil
 }

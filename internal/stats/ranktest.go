@@ -11,9 +11,12 @@ const (
 	rankLeast  = 20  // values of the control before the first bet
 )
 
-// defaultShifts are the shifts that a RankTest bets on, in standard deviations of what the control's values would be if
-// they were normal, and their shares of its stake.
-var defaultShifts = []struct{ delta, share float64 }{{0.15, 0.15}, {0.3, 0.25}, {0.6, 0.3}, {1.2, 0.2}, {2.4, 0.1}}
+// shifts are what a RankTest bets on, in standard deviations of what the control's values would be if they were normal,
+// and shiftStakes their shares of its stake.
+var (
+	shifts      = [...]float64{0.15, 0.3, 0.6, 1.2, 2.4}
+	shiftStakes = [len(shifts)]float64{0.15, 0.25, 0.3, 0.2, 0.1}
+)
 
 // RankTest compares a quantity of which more is worse (a latency) between a treatment arm, which gets a known share w of
 // the traffic, and a control arm, by all of its distribution and not by a threshold.
@@ -30,29 +33,18 @@ var defaultShifts = []struct{ delta, share float64 }{{0.15, 0.15}, {0.3, 0.25}, 
 // probability w. Ranks cost no power against normal values with known spread beyond the mixture (normal scores, van der
 // Waerden), and outliers cannot carry it.
 //
-// As in EventTest a bet that could exceed 1/α is cut to reach it exactly.
+// Bets never reach beyond the level (see wager).
 type RankTest struct {
-	alpha   float64
-	limit   float64
-	bets    []float64
-	wealth  float64
-	maxLogE float64
-	values  [2]int64  // control, treatment
-	window  []float64 // the control's last values, the oldest at next once it is full
-	next    int
-	sorted  []float64
+	wager
+	values [2]int64  // control, treatment
+	window []float64 // the control's last values, the oldest at next once it is full
+	next   int
+	sorted []float64
 }
 
 // NewRankTest returns a test at level alpha; with 0, or anything else that is no level, its e-value is unbounded.
 func NewRankTest(alpha float64) *RankTest {
-	t := &RankTest{limit: math.Inf(1), bets: make([]float64, len(defaultShifts))}
-	if alpha > 0 && alpha < 1 {
-		t.alpha, t.limit = alpha, -math.Log(alpha)
-	}
-	for i, b := range defaultShifts {
-		t.bets[i] = math.Log(b.share)
-	}
-	return t
+	return &RankTest{wager: newWager(alpha, shiftStakes[:])}
 }
 
 // Observe adds one value. weight is the treatment's share when the unit was assigned; at 0 or 1 a value carries no
@@ -84,32 +76,13 @@ func (t *RankTest) score(x float64) float64 {
 }
 
 func (t *RankTest) bet(z float64, inTreatment bool, weight float64) {
-	before := logSumExp(t.bets)
-	var in, out [8]float64 // the bets if the value is the treatment's, and the control's
-	for i, b := range defaultShifts {
-		loglr := b.delta*z - b.delta*b.delta/2
+	var in, out [len(shifts)]float64 // the bets if the value is the treatment's, and the control's
+	for i, delta := range shifts {
+		loglr := delta*z - delta*delta/2
 		out[i] = t.bets[i] - math.Log1p(weight*math.Expm1(loglr))
 		in[i] = out[i] + loglr
 	}
-	n := len(t.bets)
-	gainIn, gainOut := logSumExp(in[:n])-before, logSumExp(out[:n])-before
-	logIn, logOut := math.Log(weight), math.Log1p(-weight)
-	if gainIn >= gainOut {
-		gainIn, gainOut = cut(t.limit-t.wealth, gainIn, gainOut, logIn, logOut)
-	} else {
-		gainOut, gainIn = cut(t.limit-t.wealth, gainOut, gainIn, logOut, logIn)
-	}
-	if inTreatment {
-		copy(t.bets, in[:n])
-		t.wealth += gainIn
-	} else {
-		copy(t.bets, out[:n])
-		t.wealth += gainOut
-	}
-	if t.wealth > t.limit-1e-12 {
-		t.wealth = t.limit
-	}
-	t.maxLogE = math.Max(t.maxLogE, t.wealth)
+	t.settle(in[:], out[:], math.Log(weight), math.Log1p(-weight), inTreatment)
 }
 
 // remember puts a value of the control in the window, in place of the oldest when that is full.
@@ -125,12 +98,6 @@ func (t *RankTest) remember(x float64) {
 	at, _ := slices.BinarySearch(t.sorted, x)
 	t.sorted = slices.Insert(t.sorted, at, x)
 }
-
-// LogE returns the natural logarithm of the e-value now.
-func (t *RankTest) LogE() float64 { return t.wealth }
-
-// MaxLogE returns the largest LogE so far. P(max e ≥ 1/α) ≤ α under the null (Ville's inequality).
-func (t *RankTest) MaxLogE() float64 { return t.maxLogE }
 
 // Values returns how many values of each arm were observed.
 func (t *RankTest) Values() (control, treatment int64) { return t.values[0], t.values[1] }
@@ -153,16 +120,8 @@ func (t *RankTest) State() RankState {
 // RestoreRankTest rebuilds a test from its State.
 func RestoreRankTest(s RankState) (*RankTest, error) {
 	t := NewRankTest(s.Alpha)
-	if len(s.Bets) != len(t.bets) || t.alpha != s.Alpha {
-		return nil, fmt.Errorf("%w: rank state has %d bets and level %g", ErrInput, len(s.Bets), s.Alpha)
-	}
-	for _, x := range append([]float64{s.LogE}, s.Bets...) {
-		if math.IsNaN(x) || math.IsInf(x, 1) {
-			return nil, fmt.Errorf("%w: rank state holds %g", ErrInput, x)
-		}
-	}
-	if !(s.MaxLogE >= 0) || math.IsInf(s.MaxLogE, 1) || s.LogE > s.MaxLogE || s.MaxLogE > t.limit {
-		return nil, fmt.Errorf("%w: rank state has a log e of %g and a maximum of %g", ErrInput, s.LogE, s.MaxLogE)
+	if err := t.restore("rank", s.Alpha, s.Bets, s.LogE, s.MaxLogE); err != nil {
+		return nil, err
 	}
 	if want := min(s.Values[0], rankWindow); s.Values[0] < 0 || s.Values[1] < 0 || int64(len(s.Window)) != want {
 		return nil, fmt.Errorf("%w: rank state has %d values of %d in its window", ErrInput, len(s.Window), s.Values[0])
@@ -170,8 +129,6 @@ func RestoreRankTest(s RankState) (*RankTest, error) {
 	if err := checkFinite("rank state", s.Window); err != nil {
 		return nil, err
 	}
-	copy(t.bets, s.Bets)
-	t.wealth, t.maxLogE, t.values = s.LogE, s.MaxLogE, s.Values
-	t.window, t.sorted = slices.Clone(s.Window), slices.Sorted(slices.Values(s.Window))
+	t.values, t.window, t.sorted = s.Values, slices.Clone(s.Window), slices.Sorted(slices.Values(s.Window))
 	return t, nil
 }
