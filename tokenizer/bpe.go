@@ -39,7 +39,9 @@ type pairTable struct {
 	fshift uint8             // 64 - log2(bits of filter)
 	wide   map[uint64]uint32 // replaces slots where a slot's bits do not suffice
 	out    []uint32          // handle -> merged symbol
-	prio   []uint32          // handle -> priority; nil where ranks are distinct
+	dense  bool              // which is base + handle for all
+	base   uint32
+	prio   []uint32 // handle -> priority; nil where ranks are distinct
 }
 
 // fibonacci is 2^64 divided by the golden ratio: Fibonacci hashing (Knuth, TAOCP 6.4).
@@ -75,6 +77,7 @@ func newPairTable(merges []mergeRule, symbols int) *pairTable {
 			p.out[i] = e.out
 			p.wide[uint64(e.a)<<32|uint64(e.b)] = uint32(i)
 		}
+		p.densely()
 		return p
 	}
 	p.slots, p.filter = make([]uint64, 1<<lg), make([]uint64, 1<<(lg-3))
@@ -90,7 +93,19 @@ func newPairTable(merges []mergeRule, symbols int) *pairTable {
 		}
 		p.slots[s] = key | uint64(i+1)
 	}
+	p.densely()
 	return p
+}
+
+// densely notes whether the merged symbols are numbered like the merges, as they are where training gave both: then out need not be read.
+func (p *pairTable) densely() {
+	p.dense = len(p.out) > 0
+	for h, id := range p.out {
+		p.dense = p.dense && id == p.out[0]+uint32(h)
+	}
+	if p.dense {
+		p.base = p.out[0]
+	}
 }
 
 // size sets what follows from the number of symbols and the logarithm of the number of slots.
@@ -141,16 +156,20 @@ func (p *pairTable) rank(a, b uint32) uint32 {
 
 // merged gives what a and b, whose merge has priority r, become.
 func (p *pairTable) merged(a, b, r uint32) uint32 {
-	if p.prio == nil {
-		return p.out[r]
+	if p.prio != nil {
+		r = p.find(a, b)
 	}
-	return p.out[p.find(a, b)]
+	if p.dense {
+		return p.base + r
+	}
+	return p.out[r]
 }
 
 // merger runs byte-pair encoding: while two neighbours have a merge, the one of lowest rank is done, leftmost first.
 // Immutable.
 type merger struct {
 	pairs     *pairTable
+	tables    mergeTables
 	first     []uint32 // priority of two neighbouring bytes; nil unless byte level
 	byteID    [256]uint32
 	drops     bool   // some byte has no symbol
@@ -162,7 +181,7 @@ func newMerger(m *bpeModel) *merger { return mergerOf(m, newPairTable(m.merges, 
 
 // mergerOf is newMerger where the table of merges is there.
 func mergerOf(m *bpeModel, pairs *pairTable) *merger {
-	g := &merger{pairs: pairs, byteID: m.byteID}
+	g := &merger{pairs: pairs, tables: pairs.mergeTables(), byteID: m.byteID}
 	g.treeRanks = len(pairs.out) < 1<<treeRankBits-1
 	if m.ignoreMerges {
 		g.whole = m.vocab
@@ -211,13 +230,8 @@ func (g *merger) appendBytes(dst []uint32, piece []byte) []uint32 {
 		return append(dst, g.byteID[piece[0]])
 	case n <= shortMax:
 		var w shortWork
-		for i, b := range piece {
-			w.id[i] = g.byteID[b]
-		}
-		for i := range n - 1 {
-			w.rank[i] = g.first[int(piece[i])<<8|int(piece[i+1])]
-		}
-		return g.short(dst, &w, n)
+		w.bytes(g, piece)
+		return g.short(dst, &w)
 	}
 	return g.long(dst, source{bytes: piece, n: len(piece)})
 }
@@ -230,10 +244,8 @@ func (g *merger) appendSymbols(dst, syms []uint32) []uint32 {
 	case n <= shortMax:
 		var w shortWork
 		copy(w.id[:], syms)
-		for i := range n - 1 {
-			w.rank[i] = g.pairs.rank(syms[i], syms[i+1])
-		}
-		return g.short(dst, &w, n)
+		w.symbols(g, n)
+		return g.short(dst, &w)
 	}
 	return g.long(dst, source{syms: syms, n: len(syms)})
 }

@@ -103,16 +103,20 @@ func newWideChars(m *bpeModel, mg *merger, adj *adjacency) *wideChars {
 	return w
 }
 
-// symbols gives the characters' tokens of a short piece of three-byte characters.
-func (w *wideChars) symbols(b []byte) (syms [shortMax]uint32, n int, ok bool) {
+// spell writes the tokens of the characters of a piece of three-byte characters, at most shortMax, to syms, and gives their number;
+// 0 where merging has to begin with bytes.
+func (w *wideChars) spell(syms []uint32, b []byte) (n int) {
 	last := uint32(0)
-	for ; len(b) >= 3 && b[0]&0xf0 == 0xe0 && n < len(syms); b = b[3:] {
+	for ; len(b) >= 3 && b[0]&0xf0 == 0xe0 && n < shortMax; b = b[3:] {
 		c := threeBytes(b)
 		if syms[n] = w.id[c]; syms[n] == noID || n > 0 && (w.adj.left[last>>6]>>(last&63)|w.adj.right[c>>6]>>(c&63))&1 != 0 {
-			return syms, 0, false
+			return 0
 		}
 		last = c
 		n++
 	}
-	return syms, n, len(b) == 0
+	if len(b) > 0 {
+		return 0
+	}
+	return n
 }

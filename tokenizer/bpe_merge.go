@@ -1,6 +1,9 @@
 package tokenizer
 
-import "sync"
+import (
+	"sync"
+	"unsafe"
+)
 
 // Three ways to merge, by length. All do the merges in the same order, so they agree.
 const (
@@ -9,33 +12,91 @@ const (
 	treeRankBits = 24  // bits of a priority in a tree's key; the other 8 hold the position
 )
 
-type shortWork struct{ id, rank [shortMax + 1]uint32 }
+// shortWork is the scratch of one piece of at most shortMax symbols: the n that are left, and the priority of each with the next.
+type shortWork struct {
+	id, rank [shortMax + 1]uint32
+	n        int
+}
 
-// short merges n symbols by looking for the lowest rank each time.
-func (g *merger) short(dst []uint32, w *shortWork, n int) []uint32 {
-	for n > 1 {
-		best, at := noRank, 0
-		for i, r := range w.rank[:n-1] {
-			if r < best {
-				best, at = r, i
-			}
-		}
-		if best == noRank {
-			break
-		}
-		w.id[at] = g.pairs.merged(w.id[at], w.id[at+1], best)
-		n--
-		for i := at + 1; i < n; i++ {
-			w.id[i], w.rank[i] = w.id[i+1], w.rank[i+1]
-		}
-		if at+1 < n {
-			w.rank[at] = g.pairs.rank(w.id[at], w.id[at+1])
-		}
-		if at > 0 {
-			w.rank[at-1] = g.pairs.rank(w.id[at-1], w.id[at])
+// bytes begins with the symbols of at least one byte.
+func (w *shortWork) bytes(g *merger, piece []byte) {
+	for i, b := range piece {
+		w.id[i] = g.byteID[b]
+	}
+	for i := range len(piece) - 1 {
+		w.rank[i] = g.first[int(piece[i])<<8|int(piece[i+1])]
+	}
+	w.n = len(piece)
+}
+
+// symbols begins with the first n ids.
+func (w *shortWork) symbols(g *merger, n int) {
+	for i := range n - 1 {
+		w.rank[i] = g.pairs.rank(w.id[i], w.id[i+1])
+	}
+	w.n = n
+}
+
+// step does the merge of lowest rank; false when there is none.
+func (w *shortWork) step(g *merger) bool {
+	n := w.n
+	if n <= 1 {
+		return false
+	}
+	best, at := noRank, 0
+	for i, r := range w.rank[:n-1] {
+		if r < best {
+			best, at = r, i
 		}
 	}
-	return append(dst, w.id[:n]...)
+	if best == noRank {
+		return false
+	}
+	w.id[at] = g.pairs.merged(w.id[at], w.id[at+1], best)
+	n--
+	w.n = n
+	for i := at + 1; i < n; i++ {
+		w.id[i], w.rank[i] = w.id[i+1], w.rank[i+1]
+	}
+	if at+1 < n {
+		w.rank[at] = g.pairs.rank(w.id[at], w.id[at+1])
+	}
+	if at > 0 {
+		w.rank[at-1] = g.pairs.rank(w.id[at-1], w.id[at])
+	}
+	return true
+}
+
+// short merges until nothing is left to merge.
+func (g *merger) short(dst []uint32, w *shortWork) []uint32 {
+	if !mergeShort(w, &g.tables) {
+		for w.step(g) {
+		}
+	}
+	return append(dst, w.id[:w.n]...)
+}
+
+// mergeMost is how many symbols mergeShort takes.
+const mergeMost = 16
+
+// mergeTables are a pairTable for mergeShort, which knows the places of these fields. slots is nil where it cannot use them.
+type mergeTables struct {
+	slots, filter, out     unsafe.Pointer // out is nil where merged symbols are numbered from base on
+	mask                   uint64
+	shift, filterShift     uint64
+	symBits, idxBits, base uint64
+}
+
+func (p *pairTable) mergeTables() (t mergeTables) {
+	if p.wide != nil || p.prio != nil || len(p.out) >= 1<<27 || len(p.out) == 0 {
+		return t
+	}
+	t = mergeTables{unsafe.Pointer(&p.slots[0]), unsafe.Pointer(&p.filter[0]), unsafe.Pointer(&p.out[0]), uint64(len(p.slots) - 1),
+		uint64(p.shift), uint64(p.fshift), uint64(p.symBit), uint64(p.idxBit), uint64(p.base)}
+	if p.dense {
+		t.out = nil
+	}
+	return t
 }
 
 // source is a piece before merging: bytes, or symbols where bytes is nil.

@@ -73,7 +73,7 @@ func (w *worker) missed(c *pieceCache, dst []uint32, o uintptr, k0, k1 uint64) u
 	if len(w.tmp) == 0 {
 		w.misses++
 		key := [2]uint64{k0, k1}
-		w.tmp = w.f.encodePiece(w.tmp, unsafe.Slice((*byte)(unsafe.Pointer(&key)), k1>>56&15))
+		w.tmp = w.f.encodePiece(w.tmp, keyBytes(&key))
 	}
 	c.put(k0, k1, hash, w.tmp)
 	return o + uintptr(copy(dst[o:cap(dst)], w.tmp))

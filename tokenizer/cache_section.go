@@ -21,10 +21,12 @@ type fastSpec struct {
 type fast struct {
 	m           *bpeModel
 	mg          *merger
+	plain       merger        // mg without whole tokens
 	scan        *blockScanner // byte level
 	units       *unitScanner  // SentencePiece kind
 	chars       *wideChars    // byte level: where merging may begin with characters
-	whole       []uint64      // byte level: tokens that their own text merges to
+	whole       []uint64      // tokens that their own text merges to
+	ready       readyTokens   // the short ones of them, with ignore_merges all short tokens
 	nfc         bool
 	threads     int
 	minParallel int
@@ -47,8 +49,9 @@ const (
 type fastTables struct {
 	adj   *adjacency   // byte level; nil where pieces cannot be cut
 	chars *wideChars   // byte level; may be nil
-	whole []uint64     // byte level; may be nil
+	whole []uint64     // may be nil
 	units *unitScanner // SentencePiece kind
+	ready readyTokens
 }
 
 // newFastTables gives nil for models that no scanner covers.
@@ -57,12 +60,15 @@ func newFastTables(m *bpeModel, mg *merger) *fastTables {
 		adj := byteAdjacency(m, mg)
 		t := &fastTables{adj: adj, chars: newWideChars(m, mg, adj)}
 		if !m.ignoreMerges {
-			t.whole = wholeTokens(m, mg)
+			t.whole = wholeTokens(m, mg, m.byteID[:])
 		}
+		t.ready = newReadyTokens(m, t.whole, false)
 		return t
 	}
 	if u := newUnitScanner(m); u != nil {
-		return &fastTables{units: u}
+		t := &fastTables{units: u, whole: wholeTokens(m, mg, u.symbols())}
+		t.ready = newReadyTokens(m, t.whole, true)
+		return t
 	}
 	return nil
 }
@@ -94,7 +100,9 @@ func fastOf(m *bpeModel, mg *merger, spec fastSpec, cfg Config, tables *fastTabl
 			return nil
 		}
 	}
-	f.chars, f.whole, f.units = tables.chars, tables.whole, tables.units
+	f.chars, f.whole, f.units, f.ready = tables.chars, tables.whole, tables.units, tables.ready
+	f.plain = *mg
+	f.plain.whole = nil
 	if m.byteLevel {
 		f.scan = newBlockScanner(kind, tables.adj)
 	}
@@ -135,25 +143,62 @@ func (f *fast) resetStats() {
 
 // encodePiece appends the ids of one piece, without a cache.
 func (f *fast) encodePiece(dst []uint32, b []byte) []uint32 {
-	if f.units != nil {
-		return f.units.encode(dst, b, f.mg)
+	if id := f.wholeID(b); id != noID {
+		return append(dst, id)
 	}
-	if f.whole != nil && len(b) <= midBytes {
+	return f.mergePiece(dst, b)
+}
+
+// wholeID gives the token that a piece is as a whole, noID where it is none or its merges have to tell.
+func (f *fast) wholeID(b []byte) uint32 {
+	if len(b) <= readyBytes && f.ready.tab != nil {
+		k := pieceKey(b)
+		return f.ready.find(&k)
+	}
+	switch {
+	case f.units != nil:
+	case f.mg.whole != nil:
+		if id, ok := f.mg.whole.find(b); ok {
+			return id
+		}
+	case f.whole != nil && len(b) <= midBytes:
 		if id, ok := f.m.vocab.find(b); ok && f.whole[id>>6]>>(id&63)&1 != 0 {
-			return append(dst, id)
+			return id
 		}
 	}
+	return noID
+}
+
+// mergePiece appends the ids of a piece that is no token as a whole.
+func (f *fast) mergePiece(dst []uint32, b []byte) []uint32 {
+	var w shortWork
+	if f.begin(&w, b) {
+		return f.plain.short(dst, &w)
+	}
+	if f.units != nil {
+		return f.plain.appendSymbols(dst, f.units.spell(nil, b))
+	}
+	return f.plain.appendBytes(dst, b)
+}
+
+// begin makes a short piece ready for its merges; false for others.
+func (f *fast) begin(w *shortWork, b []byte) bool {
+	n := 0
 	if f.chars != nil && len(b) > 3 && b[0] >= 0xe0 {
-		if syms, n, ok := f.chars.symbols(b); ok {
-			if f.mg.whole != nil {
-				if id, ok := f.mg.whole.find(b); ok {
-					return append(dst, id)
-				}
-			}
-			return f.mg.appendSymbols(dst, syms[:n])
-		}
+		n = f.chars.spell(w.id[:], b)
 	}
-	return f.mg.appendBytes(dst, b)
+	switch {
+	case n > 0:
+	case len(b) > shortMax || f.plain.drops:
+		return false
+	case f.units != nil:
+		n = len(f.units.spell(w.id[:0], b))
+	case len(b) > 0:
+		w.bytes(&f.plain, b)
+		return true
+	}
+	w.symbols(&f.plain, n)
+	return true
 }
 
 // appendSection appends the ids of text, valid UTF-8. prefix says that a space stands before it (SentencePiece kind).

@@ -146,7 +146,8 @@ func (c *pieceCache) place(v *entry, hash uint64) {
 	for j := range uint64(maxProbe) {
 		e := &c.tab[probeAt(hash>>c.shift, j, len(c.tab))]
 		if atomic.LoadUint64(&e.k1) == 0 && atomic.CompareAndSwapUint64(&e.k1, 0, claimed) {
-			e.k0, e.ids = v.k0, v.ids
+			atomic.StoreUint64(&e.k0, v.k0)
+			e.ids = v.ids
 			atomic.StoreUint64(&e.k1, v.k1)
 			return
 		}

@@ -67,7 +67,7 @@ func TestWholeTokens(t *testing.T) {
 		}
 		plain := *l.mg
 		plain.whole = nil
-		whole := wholeTokens(l.m, l.mg)
+		whole := wholeTokens(l.m, l.mg, l.m.byteID[:])
 		if whole == nil {
 			t.Fatalf("%s: no set", name)
 		}
@@ -112,7 +112,7 @@ func TestWholeTokens(t *testing.T) {
 				break
 			}
 		}
-		for w, bits := range wholeTokens(m, g) {
+		for w, bits := range wholeTokens(m, g, m.byteID[:]) {
 			for i := range 64 {
 				id := uint32(w*64 + i)
 				if bits>>i&1 == 0 {

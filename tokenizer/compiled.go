@@ -26,7 +26,7 @@ import (
 // it. A second fingerprint covers the image. A file that fails in anything is as good as none.
 
 // imageVersion changes whenever an image would be read differently, or holds different bits for the same source; a test tells.
-const imageVersion = 2
+const imageVersion = 3
 
 const (
 	compiledMagic  = "krtokimg"

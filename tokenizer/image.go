@@ -140,7 +140,7 @@ func (m *image) texts(p *[]string) {
 
 // plain are the types that mean something whatever their bits are.
 type plain interface {
-	~uint8 | ~uint16 | ~uint32 | ~int32 | ~uint64 | ~float64 | trieNode
+	~uint8 | ~uint16 | ~uint32 | ~int32 | ~uint64 | ~float64 | trieNode | readyEntry
 }
 
 // array reads or writes a slice; an empty one reads as nil.

@@ -297,6 +297,7 @@ func (p *pairTable) image(m *image, symbols int) {
 	for _, id := range p.out {
 		m.bad = m.bad || id == noID
 	}
+	p.densely()
 }
 
 func (u *unigram) image(m *image) {
@@ -480,7 +481,7 @@ func (t *Tokenizer) imageTemplates(m *image) {
 func (t *Tokenizer) imageFast(m *image) {
 	var f fastTables
 	if !m.reading {
-		if f.chars, f.whole, f.units = t.fast.chars, t.fast.whole, t.fast.units; t.fast.scan != nil {
+		if f.chars, f.whole, f.units, f.ready = t.fast.chars, t.fast.whole, t.fast.units, t.fast.ready; t.fast.scan != nil {
 			f.adj = t.fast.scan.adj
 		}
 	}
@@ -501,6 +502,7 @@ func (t *Tokenizer) imageFast(m *image) {
 		m.check(f.adj != nil && len(f.chars.id) == 1<<16)
 	}
 	array(m, &f.whole)
+	array(m, &f.ready.tab)
 	if m.has(f.units != nil) {
 		if f.units == nil {
 			f.units = &unitScanner{}
@@ -517,6 +519,7 @@ func (t *Tokenizer) imageFast(m *image) {
 		m.below(f.chars.id, t.bpe.vocab.size())
 	}
 	m.check(f.whole == nil || len(f.whole) == (t.bpe.symbols+63)/64)
+	m.check(f.ready.image(t.bpe.vocab.size()))
 	if f.units != nil {
 		f.units.m = t.bpe.bpeModel
 		m.below(f.units.ascii[:], t.bpe.symbols)
@@ -530,6 +533,20 @@ func (t *Tokenizer) imageFast(m *image) {
 	}
 	t.fast = t.newFastPath(&f)
 	m.check(t.fast != nil)
+}
+
+// image reports that a table that was read has a free entry and ids below n.
+func (t *readyTokens) image(n int) bool {
+	if len(t.tab) == 0 {
+		return true
+	}
+	free, most := false, uint64(0)
+	for i := range t.tab {
+		free = free || t.tab[i].k1 == 0
+		most = max(most, t.tab[i].k1&readyIDs)
+	}
+	t.shift = uint(64 - bits.TrailingZeros(uint(len(t.tab))))
+	return free && most>>32 < uint64(n) && len(t.tab)&(len(t.tab)-1) == 0
 }
 
 func (u *unitScanner) image(m *image) {

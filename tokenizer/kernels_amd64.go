@@ -82,3 +82,15 @@ func suspects(rows *[8][16]byte, p unsafe.Pointer, n int) (blocks int, mask uint
 	}
 	return suspectsGo(rows, p, n)
 }
+
+//go:noescape
+func mergeAVX512(w *shortWork, t *mergeTables)
+
+// mergeShort does all merges of w; false where no kernel can.
+func mergeShort(w *shortWork, t *mergeTables) bool {
+	if !useAVX512 || t.slots == nil || w.n > mergeMost {
+		return false
+	}
+	mergeAVX512(w, t)
+	return true
+}

@@ -693,3 +693,202 @@ suspect512Done:
 	MOVQ AX, blocks+24(FP)
 	MOVQ BX, mask+32(FP)
 	RET
+
+// func mergeAVX512(w *byte, t *byte)
+// Requires: AVX, AVX2, AVX512F, BMI, BMI2, POPCNT
+TEXT ·mergeAVX512(SB), NOSPLIT, $8-16
+	MOVQ       w+0(FP), AX
+	MOVQ       t+8(FP), DX
+	MOVQ       200(AX), CX
+	MOVQ       $0x00000001, SI
+	SHLXQ      CX, SI, BX
+	DECQ       BX
+	MOVQ       BX, CX
+	SHRQ       $0x01, CX
+	KMOVW      CX, K1
+	VPTERNLOGD $0xff, Z1, Z1, Z1
+	VMOVDQA64  Z1, Z0
+	VMOVDQU32  100(AX), K1, Z0
+	VPSLLD     $0x04, Z0, Z0
+	VPORD      mergePlaces<>+0(SB), Z0, Z0
+	MOVQ       $0x9e3779b97f4a7c15, DI
+	MOVQ       (DX), R8
+	MOVQ       8(DX), R9
+
+mergeLoop:
+	VEXTRACTI64X4 $0x01, Z0, Y2
+	VPMINUD       Y0, Y2, Y2
+	VEXTRACTI128  $0x01, Y2, X3
+	VPMINUD       X2, X3, X3
+	VPSHUFD       $0x4e, X3, X2
+	VPMINUD       X2, X3, X3
+	VPSHUFD       $0xb1, X3, X2
+	VPMINUD       X2, X3, X3
+	VMOVD         X3, CX
+	CMPL          CX, $0xfffffff0
+	JCC           mergeEnd
+	MOVQ          CX, R10
+	ANDQ          $0x0f, R10
+	SHRQ          $0x04, CX
+	MOVQ          16(DX), R11
+	TESTQ         R11, R11
+	JNZ           mergeOut
+	MOVQ          64(DX), R11
+	ADDQ          CX, R11
+	JMP           mergeID
+
+mergeOut:
+	MOVL (R11)(CX*4), R11
+
+mergeID:
+	MOVL R11, (AX)(R10*4)
+
+	// The symbol behind is gone.
+	SHRXQ     R10, BX, CX
+	SHRQ      $0x01, CX
+	TZCNTQ    CX, R12
+	LEAQ      1(R10)(R12*1), R12
+	BTRQ      R12, BX
+	SHLXQ     R12, SI, CX
+	KMOVW     CX, K1
+	VMOVDQA32 Z1, K1, Z0
+	SHLXQ     R10, SI, CX
+	KMOVW     CX, K1
+	SHRXQ     R10, BX, CX
+	SHRQ      $0x01, CX
+	TESTQ     CX, CX
+	JZ        mergeLast
+	TZCNTQ    CX, R12
+	ADDQ      R10, R12
+	MOVL      4(AX)(R12*4), R14
+	MOVQ      R11, R13
+	MOVQ      48(DX), CX
+	SHLXQ     CX, R13, R13
+	ORQ       R14, R13
+	MOVQ      56(DX), CX
+	SHLXQ     CX, R13, R13
+	MOVQ      R13, R14
+	IMULQ     DI, R14
+	MOVQ      40(DX), CX
+	SHRXQ     CX, R14, BP
+	MOVQ      BP, R15
+	SHRQ      $0x06, R15
+	MOVQ      (R9)(R15*8), R15
+	BTQ       BP, R15
+	JCC       rightNone
+	MOVQ      32(DX), CX
+	SHRXQ     CX, R14, R14
+
+rightProbe:
+	ANDQ  24(DX), R14
+	MOVQ  (R8)(R14*8), R15
+	TESTQ R15, R15
+	JZ    rightNone
+	MOVQ  R15, BP
+	XORQ  R13, BP
+	MOVQ  56(DX), CX
+	SHRXQ CX, BP, BP
+	TESTQ BP, BP
+	JZ    rightFound
+	INCQ  R14
+	JMP   rightProbe
+
+rightFound:
+	// What the pair and the slot differ in is the handle.
+	XORQ         R13, R15
+	DECQ         R15
+	SHLQ         $0x04, R15
+	ORQ          R10, R15
+	VPBROADCASTD R15, K1, Z0
+	JMP          rightDone
+
+rightNone:
+	VMOVDQA32 Z1, K1, Z0
+
+rightDone:
+	JMP mergeLeft
+
+mergeLast:
+	VMOVDQA32 Z1, K1, Z0
+
+mergeLeft:
+	BZHIQ R10, BX, CX
+	TESTQ CX, CX
+	JZ    mergeLoop
+	BSRQ  CX, R12
+	SHLXQ R12, SI, CX
+	KMOVW CX, K1
+	MOVL  (AX)(R12*4), R13
+	MOVQ  48(DX), CX
+	SHLXQ CX, R13, R13
+	ORQ   R11, R13
+	MOVQ  56(DX), CX
+	SHLXQ CX, R13, R13
+	MOVQ  R13, R10
+	IMULQ DI, R10
+	MOVQ  40(DX), CX
+	SHRXQ CX, R10, R14
+	MOVQ  R14, R11
+	SHRQ  $0x06, R11
+	MOVQ  (R9)(R11*8), R11
+	BTQ   R14, R11
+	JCC   leftNone
+	MOVQ  32(DX), CX
+	SHRXQ CX, R10, R10
+
+leftProbe:
+	ANDQ  24(DX), R10
+	MOVQ  (R8)(R10*8), R11
+	TESTQ R11, R11
+	JZ    leftNone
+	MOVQ  R11, R14
+	XORQ  R13, R14
+	MOVQ  56(DX), CX
+	SHRXQ CX, R14, R14
+	TESTQ R14, R14
+	JZ    leftFound
+	INCQ  R10
+	JMP   leftProbe
+
+leftFound:
+	// What the pair and the slot differ in is the handle.
+	XORQ         R13, R11
+	DECQ         R11
+	SHLQ         $0x04, R11
+	ORQ          R12, R11
+	VPBROADCASTD R11, K1, Z0
+	JMP          leftDone
+
+leftNone:
+	VMOVDQA32 Z1, K1, Z0
+
+leftDone:
+	JMP mergeLoop
+
+mergeEnd:
+	KMOVW         BX, K1
+	VMOVDQU32     (AX), Z2
+	VPCOMPRESSD.Z Z2, K1, Z2
+	VMOVDQU32     Z2, (AX)
+	POPCNTQ       BX, CX
+	MOVQ          CX, 200(AX)
+	VZEROUPPER
+	RET
+
+DATA mergePlaces<>+0(SB)/4, $0x00000000
+DATA mergePlaces<>+4(SB)/4, $0x00000001
+DATA mergePlaces<>+8(SB)/4, $0x00000002
+DATA mergePlaces<>+12(SB)/4, $0x00000003
+DATA mergePlaces<>+16(SB)/4, $0x00000004
+DATA mergePlaces<>+20(SB)/4, $0x00000005
+DATA mergePlaces<>+24(SB)/4, $0x00000006
+DATA mergePlaces<>+28(SB)/4, $0x00000007
+DATA mergePlaces<>+32(SB)/4, $0x00000008
+DATA mergePlaces<>+36(SB)/4, $0x00000009
+DATA mergePlaces<>+40(SB)/4, $0x0000000a
+DATA mergePlaces<>+44(SB)/4, $0x0000000b
+DATA mergePlaces<>+48(SB)/4, $0x0000000c
+DATA mergePlaces<>+52(SB)/4, $0x0000000d
+DATA mergePlaces<>+56(SB)/4, $0x0000000e
+DATA mergePlaces<>+60(SB)/4, $0x0000000f
+GLOBL mergePlaces<>(SB), RODATA|NOPTR, $64

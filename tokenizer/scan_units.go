@@ -228,10 +228,13 @@ func (u *unitScanner) wide(p unsafe.Pointer, st, inside uint64) uint64 {
 	return st
 }
 
-// encode appends the ids of a unit.
-func (u *unitScanner) encode(dst []uint32, b []byte, g *merger) []uint32 {
-	var buf [48]uint32
-	syms := buf[:0]
+// symbols gives the ids of all single characters.
+func (u *unitScanner) symbols() []uint32 {
+	return append(u.ascii[:len(u.ascii):len(u.ascii)], u.chars.ids...)
+}
+
+// spell appends the ids of a unit's characters to syms.
+func (u *unitScanner) spell(syms []uint32, b []byte) []uint32 {
 	for i := 0; i < len(b); {
 		if c := b[i]; c < 128 {
 			id := u.ascii[c]
@@ -252,5 +255,5 @@ func (u *unitScanner) encode(dst []uint32, b []byte, g *merger) []uint32 {
 		}
 		i += n
 	}
-	return g.appendSymbols(dst, syms)
+	return syms
 }
