@@ -38,8 +38,11 @@ race:
 test-purego:
 	CGO_ENABLED=0 $(GO) test -short -tags purego ./tokenizer/... ./internal/...
 
+# Of the tokenizer's tests those that its kernels decide: 40 seconds of CPU under the emulator.
+ARM_TESTS = TestKernel|TestGoldens|TestFastPath|TestBlocksAgainstSteps|TestNFCPrefix|TestAppendNFCFrom|TestInvalidUTF8
 test-arm64:
 	GOARCH=arm64 CGO_ENABLED=1 CC=aarch64-linux-gnu-gcc $(GO) test -timeout 30m -short -exec '$(ARM_EXEC)' ./internal/backend/cpu/
+	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -timeout 30m -short -exec '$(ARM_EXEC)' -run '$(ARM_TESTS)' ./tokenizer/
 
 # The variant for Apple's Accelerate, over OpenBLAS.
 test-blas:

@@ -1,0 +1,5 @@
+//go:build !purego
+
+package tokenizer
+
+var kernelSwitches = []kernelSwitch{{"NEON", &useNEON, []string{"keys", "classify", "valid", "suspects"}}}
