@@ -30,10 +30,14 @@ var keyMasks = func() (m [16][4]uint64) {
 	return
 }()
 
-type probe struct {
-	k0, k1 uint64
-	slot   uintptr // byte offset of the home entry in its table
+// probes are the keys of some pieces, and where their home entries stand, in bytes from the begin of their table. k1 of a piece that has
+// no key is isMid or isLong.
+type probes struct {
+	key  [probesMost][2]uint64
+	slot [probesMost]uint64
 }
+
+const probesMost = 128
 
 // worker is the mutable state of one goroutine at a time: scratch, and a cache of long pieces.
 type worker struct {
@@ -45,7 +49,7 @@ type worker struct {
 	tmp    []uint32
 	sink   uint64
 	span   [4096]uint32
-	batch  [128]probe
+	batch  probes
 	tail   [blockRead + blockBytes]byte
 	out    []uint32
 	pre    []byte
@@ -58,45 +62,50 @@ func newWorker(f *fast) *worker {
 	return &worker{f: f, long: make([]longEntry, 1<<min(10, f.bounds.log))}
 }
 
-// missed writes the ids of a piece of at most 15 bytes that is not at home to dst[o:], and gives where they end.
-func (w *worker) missed(c *pieceCache, dst []uint32, o uintptr, k0, k1 uint64) uintptr {
-	hash := foldHash(k0, k1)
-	if e := c.find(k0, k1, hash); e != nil {
-		return o + uintptr(copy(dst[o:cap(dst)], c.idsOf(e)))
+// missed appends the ids of a piece of at most 15 bytes that is not at home.
+func (w *worker) missed(c *pieceCache, dst []uint32, k *[2]uint64) []uint32 {
+	hash := pieceHash(k[0], k[1])
+	if e := c.find(k[0], k[1], hash); e != nil {
+		return append(dst, c.idsOf(e)...)
 	}
 	w.tmp = w.tmp[:0]
 	if old := c.old.Load(); old != nil {
-		if e := old.find(k0, k1, hash); e != nil {
+		if e := old.find(k[0], k[1], hash); e != nil {
 			w.tmp = append(w.tmp, old.idsOf(e)...)
 		}
 	}
 	if len(w.tmp) == 0 {
 		w.misses++
-		key := [2]uint64{k0, k1}
-		w.tmp = w.f.encodePiece(w.tmp, keyBytes(&key))
+		w.tmp = w.f.encodePiece(w.tmp, keyBytes(k))
 	}
-	c.put(k0, k1, hash, w.tmp)
-	return o + uintptr(copy(dst[o:cap(dst)], w.tmp))
+	c.put(k[0], k[1], hash, w.tmp)
+	return append(dst, w.tmp...)
 }
 
-// missedMid is missed for the piece of n bytes at p, 16 to 32.
-func (w *worker) missedMid(c *pieceCache, dst []uint32, o uintptr, k *[4]uint64, p unsafe.Pointer, n uintptr) uintptr {
-	hash := midHash(k, uint64(n))
-	if e := c.findMid(k, uint32(n), hash); e != nil {
-		return o + uintptr(copy(dst[o:cap(dst)], c.idsOfMid(e)))
+// mid appends the ids of the piece b, 16 to 32 bytes, whose home entry is e.
+func (w *worker) mid(c *pieceCache, dst []uint32, b []byte, e *midEntry) []uint32 {
+	p, n := unsafe.Pointer(unsafe.SliceData(b)), uint32(len(b))
+	k := midKey(p, uintptr(n))
+	if tag := atomic.LoadUint32(&e.tag); tag&0xff == n && tag>>8 != spilled && e.k == k {
+		*(*[7]uint32)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(dst)), 4*len(dst))) = e.ids
+		return dst[:len(dst)+int(tag>>8)]
+	}
+	hash := midHash(&k, uint64(n))
+	if e := c.findMid(&k, n, hash); e != nil {
+		return append(dst, c.idsOfMid(e)...)
 	}
 	w.tmp = w.tmp[:0]
 	if old := c.old.Load(); old != nil {
-		if e := old.findMid(k, uint32(n), hash); e != nil {
+		if e := old.findMid(&k, n, hash); e != nil {
 			w.tmp = append(w.tmp, old.idsOfMid(e)...)
 		}
 	}
 	if len(w.tmp) == 0 {
 		w.misses++
-		w.tmp = w.f.encodePiece(w.tmp, unsafe.Slice((*byte)(p), n))
+		w.tmp = w.f.encodePiece(w.tmp, b)
 	}
-	c.putMid(k, uint32(n), hash, w.tmp)
-	return o + uintptr(copy(dst[o:cap(dst)], w.tmp))
+	c.putMid(&k, n, hash, w.tmp)
+	return append(dst, w.tmp...)
 }
 
 func hashKey(b []byte) uint64 {
@@ -189,54 +198,59 @@ func (w *worker) emit(dst []uint32, base unsafe.Pointer, starts []uint32) []uint
 		dst = append(make([]uint32, 0, max(2*cap(dst), len(dst)+room)), dst...)
 	}
 	w.hits += uint64(len(starts) - 1)
-	out, o := unsafe.Pointer(unsafe.SliceData(dst)), uintptr(len(dst))
 	batch := &w.batch
 	t := tables{unsafe.Pointer(unsafe.SliceData(c.tab)), uint64(c.shift), unsafe.Pointer(unsafe.SliceData(c.mid)), uint64(c.mshift)}
 	for len(starts) > 1 {
 		// First pass: keys and home entries, and a read of each, so that the cache misses overlap.
-		n := min(len(starts)-1, len(batch))
+		n := min(len(starts)-1, probesMost)
 		w.sink |= keys(base, starts[:n+1], &t, batch)
 		// Second pass: compare and copy.
-		for i := range n {
-			q := &batch[i&127]
-			if q.k1 == isMid {
-				p, n := unsafe.Add(base, starts[i]), uintptr(starts[i+1]-starts[i])
-				k := midKey(p, n)
-				e := (*midEntry)(unsafe.Add(t.mid, q.slot))
-				if tag := atomic.LoadUint32(&e.tag); tag&0xff == uint32(n) && tag>>8 != spilled && e.k == k {
-					*(*[7]uint32)(unsafe.Add(out, o*4)) = e.ids
-					o += uintptr(tag >> 8)
-				} else {
-					o = w.missedMid(c, dst, o, &k, p, n)
-				}
-				continue
+		for i := 0; ; i++ {
+			from := unsafe.Pointer(unsafe.SliceData(dst))
+			var to unsafe.Pointer
+			i, to = emitHits(batch, i, n, t.tab, unsafe.Add(from, 4*len(dst)))
+			dst = dst[:(uintptr(to)-uintptr(from))/4]
+			if i == n {
+				break
 			}
-			e := (*entry)(unsafe.Add(t.tab, q.slot))
-			k1 := atomic.LoadUint64(&e.k1)
-			if k1&countMask != q.k1 || e.k0 != q.k0 {
-				e = (*entry)(unsafe.Add(t.tab, q.slot^32))
-				k1 = atomic.LoadUint64(&e.k1)
-				if k1&countMask != q.k1 || e.k0 != q.k0 {
-					if q.k1 == isLong {
-						p := unsafe.Add(base, starts[i])
-						dst = w.piece(dst[:o], unsafe.Slice((*byte)(p), int(starts[i+1]-starts[i])))
-						out, o = unsafe.Pointer(unsafe.SliceData(dst)), uintptr(len(dst))
-					} else {
-						o = w.missed(c, dst, o, q.k0, q.k1)
-					}
-					continue
-				}
+			k, b := &batch.key[i&(probesMost-1)], unsafe.Slice((*byte)(unsafe.Add(base, starts[i])), int(starts[i+1]-starts[i]))
+			switch k[1] {
+			case isMid:
+				dst = w.mid(c, dst, b, (*midEntry)(unsafe.Add(t.mid, batch.slot[i])))
+			case isLong:
+				dst = w.piece(dst, b)
+			default:
+				dst = w.missed(c, dst, k)
 			}
-			*(*[4]uint32)(unsafe.Add(out, o*4)) = e.ids
-			n := uintptr(k1 >> 60)
-			if n == spilled {
-				n = uintptr(copy(dst[o:cap(dst)], c.idsOf(e)))
-			}
-			o += n
 		}
 		starts = starts[n:]
 	}
-	return dst[:o]
+	return dst
+}
+
+// emitHitsGo writes to out the ids of the pieces i up to n, until one is in neither of the two entries of its home, and gives that piece and
+// the end of what is written. At most idSlack ids are written behind that end.
+func emitHitsGo(q *probes, i, n int, tab, out unsafe.Pointer) (int, unsafe.Pointer) {
+	for ; i < n; i++ {
+		k := &q.key[i&(probesMost-1)]
+		if k[1] >= isLong {
+			break
+		}
+		e := (*entry)(unsafe.Add(tab, q.slot[i&(probesMost-1)]))
+		k1 := atomic.LoadUint64(&e.k1)
+		if k1&countMask != k[1] || e.k0 != k[0] {
+			e = (*entry)(unsafe.Add(tab, q.slot[i&(probesMost-1)]^32))
+			if k1 = atomic.LoadUint64(&e.k1); k1&countMask != k[1] || e.k0 != k[0] {
+				break
+			}
+		}
+		if k1>>60 == spilled {
+			break
+		}
+		*(*[4]uint32)(out) = e.ids
+		out = unsafe.Add(out, k1>>60*4)
+	}
+	return i, out
 }
 
 // tables are where pieces are looked up: the tables of entries and middle entries, and 64 less their logarithms.
@@ -248,27 +262,26 @@ type tables struct {
 }
 
 // keysGo fills batch with the keys and home entries of the pieces between starts.
-func keysGo(base unsafe.Pointer, starts []uint32, t *tables, batch *[128]probe) (sink uint64) {
+func keysGo(base unsafe.Pointer, starts []uint32, t *tables, batch *probes) (sink uint64) {
 	a := uintptr(starts[0])
 	for i, s := range starts[1:] {
 		b := uintptr(s)
-		p, n, q := unsafe.Add(base, a), b-a, &batch[i&127]
+		p, n, k, slot := unsafe.Add(base, a), b-a, &batch.key[i&(probesMost-1)], &batch.slot[i&(probesMost-1)]
 		a = b
-		if n > midBytes {
-			q.k0, q.k1, q.slot = 0, isLong, 0
-			continue
+		switch {
+		case n > midBytes:
+			*k, *slot = [2]uint64{0, isLong}, 0
+		case n > 15:
+			m := midKey(p, n)
+			*k, *slot = [2]uint64{0, isMid}, midHash(&m, uint64(n))>>(t.mshift&63)<<6
+			sink |= uint64(atomic.LoadUint32(&(*midEntry)(unsafe.Add(t.mid, *slot)).tag))
+		default:
+			m := &keyMasks[n]
+			k[0] = load64(p) & m[0]
+			k[1] = load64(unsafe.Add(p, 8))&m[1] | m[2]
+			*slot = pieceHash(k[0], k[1]) >> (t.shift & 63) << 5
+			sink |= atomic.LoadUint64(&(*entry)(unsafe.Add(t.tab, *slot)).k1)
 		}
-		if n > 15 {
-			k := midKey(p, n)
-			q.k0, q.k1, q.slot = 0, isMid, uintptr(midHash(&k, uint64(n))>>(t.mshift&63))<<6
-			sink |= uint64(atomic.LoadUint32(&(*midEntry)(unsafe.Add(t.mid, q.slot)).tag))
-			continue
-		}
-		m := &keyMasks[n]
-		q.k0 = load64(p) & m[0]
-		q.k1 = load64(unsafe.Add(p, 8))&m[1] | m[2]
-		q.slot = uintptr(foldHash(q.k0, q.k1)>>(t.shift&63)) << 5
-		sink |= atomic.LoadUint64(&(*entry)(unsafe.Add(t.tab, q.slot)).k1)
 	}
 	return sink
 }

@@ -87,6 +87,9 @@ func firstPieceCache(b cacheBounds) *pieceCache {
 	return newPieceCache(min(minLog, b.log), min(minLog-2, b.mlog), &idArena{ids: make([]uint32, b.arena)})
 }
 
+// pieceHash is for keys of pieces; its upper bits are used.
+func pieceHash(k0, k1 uint64) uint64 { return k0*hashK0 + k1*hashK1 }
+
 func foldHash(k0, k1 uint64) uint64 {
 	hi, lo := bits.Mul64(k0^hashK0, k1^hashK1)
 	return hi ^ lo
@@ -241,7 +244,7 @@ func (c *pieceCache) resized(log, mlog int) *pieceCache {
 	for i := range c.tab {
 		e := &c.tab[i]
 		if k := atomic.LoadUint64(&e.k1); k != 0 && k != claimed {
-			n.place(&entry{e.k0, k, e.ids}, foldHash(e.k0, k&countMask))
+			n.place(&entry{e.k0, k, e.ids}, pieceHash(e.k0, k&countMask))
 		}
 	}
 	for i := range c.mid {

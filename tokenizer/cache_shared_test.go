@@ -28,7 +28,7 @@ func TestPieceCache(t *testing.T) {
 				n := r.Uint64N(1 << (4 + r.IntN(10)))
 				c := f.pieces()
 				k0, k1 := n*fibonacci, 15<<56|n
-				hash := foldHash(k0, k1)
+				hash := pieceHash(k0, k1)
 				if e := c.find(k0, k1, hash); e == nil {
 					c.put(k0, k1, hash, idsOf(n, 15))
 				} else if found++; !slices.Equal(c.idsOf(e), idsOf(n, 15)) {

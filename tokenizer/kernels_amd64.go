@@ -14,11 +14,17 @@ import (
 var (
 	useBMI2   = cpuid.CPU.Supports(cpuid.BMI2)
 	useAVX2   = cpuid.CPU.Supports(cpuid.AVX2)
-	useAVX512 = cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VBMI)
+	useAVX512 = cpuid.CPU.Supports(cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512DQ, cpuid.AVX512VL, cpuid.AVX512VBMI, cpuid.BMI2)
 )
 
 //go:noescape
-func keysBMI2(base unsafe.Pointer, starts *uint32, n int, t *tables, batch *probe)
+func keysBMI2(base unsafe.Pointer, starts *uint32, n int, t *tables, batch *probes)
+
+//go:noescape
+func keysAVX512(base unsafe.Pointer, starts *uint32, n int, t *tables, batch *probes)
+
+//go:noescape
+func emitHitsAMD64(q *probes, i, n int, tab, out unsafe.Pointer) (next int, end unsafe.Pointer)
 
 //go:noescape
 func classifyAVX2(rows *[8][16]byte, p unsafe.Pointer, m *masks)
@@ -27,12 +33,24 @@ func classifyAVX2(rows *[8][16]byte, p unsafe.Pointer, m *masks)
 func classifyAVX512(rows *[8][16]byte, p unsafe.Pointer, m *masks)
 
 // keys fills batch with the keys and home entries of the pieces between starts, and asks for the entries' memory.
-func keys(base unsafe.Pointer, starts []uint32, t *tables, batch *[128]probe) uint64 {
-	if useBMI2 {
-		keysBMI2(base, &starts[0], len(starts)-1, t, &batch[0])
-		return 0
+func keys(base unsafe.Pointer, starts []uint32, t *tables, batch *probes) uint64 {
+	switch {
+	case useAVX512:
+		keysAVX512(base, &starts[0], len(starts)-1, t, batch)
+	case useBMI2:
+		keysBMI2(base, &starts[0], len(starts)-1, t, batch)
+	default:
+		return keysGo(base, starts, t, batch)
 	}
-	return keysGo(base, starts, t, batch)
+	return 0
+}
+
+// emitHits is emitHitsGo.
+func emitHits(q *probes, i, n int, tab, out unsafe.Pointer) (int, unsafe.Pointer) {
+	if useBMI2 {
+		return emitHitsAMD64(q, i, n, tab, out)
+	}
+	return emitHitsGo(q, i, n, tab, out)
 }
 
 // classify fills m with the classes of the 64 bytes at p.

@@ -4,92 +4,353 @@
 
 #include "textflag.h"
 
+DATA keysFactors<>+0(SB)/8, $0xa0761d6478bd642f
+DATA keysFactors<>+8(SB)/8, $0xe7037ed1a0b428db
+DATA keysFactors<>+16(SB)/8, $0xa0761d6478bd642f
+DATA keysFactors<>+24(SB)/8, $0xe7037ed1a0b428db
+DATA keysFactors<>+32(SB)/8, $0xa0761d6478bd642f
+DATA keysFactors<>+40(SB)/8, $0xe7037ed1a0b428db
+DATA keysFactors<>+48(SB)/8, $0xa0761d6478bd642f
+DATA keysFactors<>+56(SB)/8, $0xe7037ed1a0b428db
+GLOBL keysFactors<>(SB), RODATA|NOPTR, $64
+
 // func keysBMI2(base *byte, starts *uint32, n int, t *byte, batch *byte)
 // Requires: BMI2, MMX+
 TEXT ·keysBMI2(SB), NOSPLIT, $0-40
 	MOVQ base+0(FP), AX
 	MOVQ starts+8(FP), CX
 	MOVQ n+16(FP), BX
-	MOVQ t+24(FP), SI
-	MOVQ batch+32(FP), DI
-	MOVQ $0xa0761d6478bd642f, R8
-	MOVQ $0xe7037ed1a0b428db, R9
-	MOVL (CX), R10
+	MOVQ batch+32(FP), SI
+	MOVQ t+24(FP), DI
+	LEAQ 2048(SI), R8
+	MOVL (CX), R9
 
 keysLoop:
 	ADDQ       $0x04, CX
 	MOVL       (CX), DX
-	MOVQ       DX, R13
-	SUBQ       R10, R13
-	LEAQ       (AX)(R10*1), R14
-	MOVQ       DX, R10
-	CMPQ       R13, $0x0f
+	MOVQ       DX, R12
+	SUBQ       R9, R12
+	LEAQ       (AX)(R9*1), R13
+	MOVQ       DX, R9
+	CMPQ       R12, $0x0f
 	JHI        keysMid
-	MOVQ       R13, R11
-	SHLQ       $0x05, R11
-	LEAQ       ·keyMasks+0(SB), DX
-	ADDQ       DX, R11
-	MOVQ       (R14), R12
-	MOVQ       8(R14), DX
-	ANDQ       (R11), R12
-	ANDQ       8(R11), DX
-	ORQ        16(R11), DX
-	MOVQ       R12, (DI)
-	MOVQ       DX, 8(DI)
-	XORQ       R8, R12
-	XORQ       R9, DX
-	MULXQ      R12, DX, R11
-	XORQ       DX, R11
-	MOVQ       8(SI), DX
+	MOVQ       R12, DX
+	SHLQ       $0x05, DX
+	LEAQ       ·keyMasks+0(SB), R10
+	ADDQ       R10, DX
+	MOVQ       (R13), R11
+	MOVQ       8(R13), R12
+	ANDQ       (DX), R11
+	ANDQ       8(DX), R12
+	ORQ        16(DX), R12
+	MOVQ       R11, (SI)
+	MOVQ       R12, 8(SI)
+	IMULQ      keysFactors<>+0(SB), R11
+	IMULQ      keysFactors<>+8(SB), R12
+	ADDQ       R12, R11
+	MOVQ       8(DI), DX
 	SHRXQ      DX, R11, R11
 	SHLQ       $0x05, R11
-	MOVQ       R11, 16(DI)
-	ADDQ       (SI), R11
+	MOVQ       R11, (R8)
+	ADDQ       (DI), R11
 	PREFETCHT0 (R11)
-	ADDQ       $0x18, DI
-	DECQ       BX
-	JNZ        keysLoop
-	RET
 
-keysMid:
-	CMPQ       R13, $0x20
-	JHI        keysLong
-	MOVQ       (R14), R12
-	XORQ       R13, R12
-	XORQ       R8, R12
-	MOVQ       8(R14), DX
-	XORQ       R9, DX
-	MULXQ      R12, DX, R11
-	XORQ       DX, R11
-	MOVQ       -16(R14)(R13*1), R12
-	XORQ       R9, R12
-	MOVQ       -8(R14)(R13*1), DX
-	XORQ       R8, DX
-	MULXQ      R12, DX, R12
-	XORQ       DX, R11
-	XORQ       R12, R11
-	MOVQ       24(SI), DX
-	SHRXQ      DX, R11, R11
-	SHLQ       $0x06, R11
-	MOVQ       R11, 16(DI)
-	ADDQ       16(SI), R11
-	PREFETCHT0 (R11)
-	MOVQ       $0x2000000000000000, R12
-
-keysMark:
-	MOVQ R12, 8(DI)
-	XORQ R12, R12
-	MOVQ R12, (DI)
-	ADDQ $0x18, DI
+keysNext:
+	ADDQ $0x10, SI
+	ADDQ $0x08, R8
 	DECQ BX
 	JNZ  keysLoop
-	RET
+	JMP  keysDone
+
+keysMid:
+	CMPQ       R12, $0x20
+	JHI        keysLong
+	MOVQ       (R13), R11
+	XORQ       R12, R11
+	XORQ       keysFactors<>+0(SB), R11
+	MOVQ       8(R13), DX
+	XORQ       keysFactors<>+8(SB), DX
+	MULXQ      R11, DX, R10
+	XORQ       DX, R10
+	MOVQ       -16(R13)(R12*1), R11
+	XORQ       keysFactors<>+8(SB), R11
+	MOVQ       -8(R13)(R12*1), DX
+	XORQ       keysFactors<>+0(SB), DX
+	MULXQ      R11, DX, R12
+	XORQ       DX, R10
+	XORQ       R12, R10
+	MOVQ       24(DI), DX
+	SHRXQ      DX, R10, R10
+	SHLQ       $0x06, R10
+	MOVQ       R10, (R8)
+	ADDQ       16(DI), R10
+	PREFETCHT0 (R10)
+	MOVQ       $0x2000000000000000, R11
+
+keysMark:
+	MOVQ R11, 8(SI)
+	XORQ R11, R11
+	MOVQ R11, (SI)
+	JMP  keysNext
 
 keysLong:
-	XORQ R12, R12
-	MOVQ R12, 16(DI)
-	MOVQ $0x1000000000000000, R12
+	XORQ R11, R11
+	MOVQ R11, (R8)
+	MOVQ $0x1000000000000000, R11
 	JMP  keysMark
+
+keysDone:
+	RET
+
+DATA keysSpread<>+0(SB)/8, $0x0000000000000000
+DATA keysSpread<>+8(SB)/8, $0x0000000000000000
+DATA keysSpread<>+16(SB)/8, $0x0404040404040404
+DATA keysSpread<>+24(SB)/8, $0x0404040404040404
+DATA keysSpread<>+32(SB)/8, $0x0808080808080808
+DATA keysSpread<>+40(SB)/8, $0x0808080808080808
+DATA keysSpread<>+48(SB)/8, $0x0c0c0c0c0c0c0c0c
+DATA keysSpread<>+56(SB)/8, $0x0c0c0c0c0c0c0c0c
+GLOBL keysSpread<>(SB), RODATA|NOPTR, $64
+
+DATA keysPlaces<>+0(SB)/8, $0x0706050403020100
+DATA keysPlaces<>+8(SB)/8, $0x0f0e0d0c0b0a0908
+DATA keysPlaces<>+16(SB)/8, $0x0706050403020100
+DATA keysPlaces<>+24(SB)/8, $0x0f0e0d0c0b0a0908
+DATA keysPlaces<>+32(SB)/8, $0x0706050403020100
+DATA keysPlaces<>+40(SB)/8, $0x0f0e0d0c0b0a0908
+DATA keysPlaces<>+48(SB)/8, $0x0706050403020100
+DATA keysPlaces<>+56(SB)/8, $0x0f0e0d0c0b0a0908
+GLOBL keysPlaces<>(SB), RODATA|NOPTR, $64
+
+DATA keysEven<>+0(SB)/8, $0x0000000000000000
+DATA keysEven<>+8(SB)/8, $0x0000000000000002
+DATA keysEven<>+16(SB)/8, $0x0000000000000004
+DATA keysEven<>+24(SB)/8, $0x0000000000000006
+DATA keysEven<>+32(SB)/8, $0x0000000000000000
+DATA keysEven<>+40(SB)/8, $0x0000000000000000
+DATA keysEven<>+48(SB)/8, $0x0000000000000000
+DATA keysEven<>+56(SB)/8, $0x0000000000000000
+GLOBL keysEven<>(SB), RODATA|NOPTR, $64
+
+DATA keysFifteen<>+0(SB)/8, $0x0000000f0000000f
+DATA keysFifteen<>+8(SB)/8, $0x0000000f0000000f
+GLOBL keysFifteen<>(SB), RODATA|NOPTR, $16
+
+// func keysAVX512(base *byte, starts *uint32, n int, t *byte, batch *byte)
+// Requires: AVX, AVX2, AVX512BW, AVX512DQ, AVX512F, AVX512VBMI, AVX512VL, BMI2, MMX+
+TEXT ·keysAVX512(SB), NOSPLIT, $0-40
+	MOVQ      base+0(FP), AX
+	MOVQ      starts+8(FP), CX
+	MOVQ      n+16(FP), BX
+	MOVQ      batch+32(FP), SI
+	MOVQ      t+24(FP), DI
+	LEAQ      2048(SI), R8
+	VMOVDQU64 keysSpread<>+0(SB), Z0
+	VMOVDQU64 keysPlaces<>+0(SB), Z1
+	VMOVDQU64 keysFactors<>+0(SB), Z2
+	VMOVDQU64 keysEven<>+0(SB), Z3
+	VMOVDQU   keysFifteen<>+0(SB), X4
+	VMOVQ     8(DI), X5
+	MOVQ      $0x8000800080008000, DX
+	KMOVQ     DX, K1
+	MOVQ      (DI), R9
+
+quadLoop:
+	CMPQ         BX, $0x04
+	JLT          fourRest
+	VMOVDQU      (CX), X6
+	VMOVDQU      4(CX), X7
+	VPSUBD       X6, X7, X7
+	VPCMPUD      $0x06, X4, X7, K2
+	KTESTB       K2, K2
+	JNZ          fourSingly
+	MOVL         (CX), DX
+	MOVL         4(CX), R10
+	MOVL         8(CX), R11
+	MOVL         12(CX), R12
+	VMOVDQU      (AX)(DX*1), X6
+	VINSERTI128  $0x01, (AX)(R10*1), Y6, Y6
+	VMOVDQU      (AX)(R11*1), X8
+	VINSERTI128  $0x01, (AX)(R12*1), Y8, Y8
+	VINSERTI64X4 $0x01, Y8, Z6, Z6
+	VPERMB       Z7, Z0, Z9
+	VPCMPUB      $0x01, Z9, Z1, K2
+	VMOVDQU8.Z   Z6, K2, Z6
+	VMOVDQU8     Z9, K1, Z6
+	VMOVDQU64    Z6, (SI)
+	VPMULLQ      Z2, Z6, Z6
+	VPSHUFD      $0x4e, Z6, Z9
+	VPADDQ       Z9, Z6, Z6
+	VPSRLQ       X5, Z6, Z6
+	VPSLLQ       $0x05, Z6, Z6
+	VPERMQ       Z6, Z3, Z6
+	VMOVDQU      Y6, (R8)
+	MOVQ         (R8), DX
+	PREFETCHT0   (R9)(DX*1)
+	MOVQ         8(R8), R10
+	PREFETCHT0   (R9)(R10*1)
+	MOVQ         16(R8), R11
+	PREFETCHT0   (R9)(R11*1)
+	MOVQ         24(R8), R12
+	PREFETCHT0   (R9)(R12*1)
+	ADDQ         $0x10, CX
+	ADDQ         $0x40, SI
+	ADDQ         $0x20, R8
+	SUBQ         $0x04, BX
+	JMP          quadLoop
+
+fourRest:
+	MOVQ  BX, R10
+	TESTQ R10, R10
+	JNZ   fourRun
+	VZEROUPPER
+	RET
+
+fourSingly:
+	MOVQ $0x00000004, R10
+
+fourRun:
+	SUBQ R10, BX
+	MOVL (CX), R11
+
+fourLoop:
+	ADDQ       $0x04, CX
+	MOVL       (CX), DX
+	MOVQ       DX, R14
+	SUBQ       R11, R14
+	LEAQ       (AX)(R11*1), R15
+	MOVQ       DX, R11
+	CMPQ       R14, $0x0f
+	JHI        fourMid
+	MOVQ       R14, DX
+	SHLQ       $0x05, DX
+	LEAQ       ·keyMasks+0(SB), R12
+	ADDQ       R12, DX
+	MOVQ       (R15), R13
+	MOVQ       8(R15), R14
+	ANDQ       (DX), R13
+	ANDQ       8(DX), R14
+	ORQ        16(DX), R14
+	MOVQ       R13, (SI)
+	MOVQ       R14, 8(SI)
+	IMULQ      keysFactors<>+0(SB), R13
+	IMULQ      keysFactors<>+8(SB), R14
+	ADDQ       R14, R13
+	MOVQ       8(DI), DX
+	SHRXQ      DX, R13, R13
+	SHLQ       $0x05, R13
+	MOVQ       R13, (R8)
+	ADDQ       (DI), R13
+	PREFETCHT0 (R13)
+
+fourNext:
+	ADDQ $0x10, SI
+	ADDQ $0x08, R8
+	DECQ R10
+	JNZ  fourLoop
+	JMP  fourDone
+
+fourMid:
+	CMPQ       R14, $0x20
+	JHI        fourLong
+	MOVQ       (R15), R13
+	XORQ       R14, R13
+	XORQ       keysFactors<>+0(SB), R13
+	MOVQ       8(R15), DX
+	XORQ       keysFactors<>+8(SB), DX
+	MULXQ      R13, DX, R12
+	XORQ       DX, R12
+	MOVQ       -16(R15)(R14*1), R13
+	XORQ       keysFactors<>+8(SB), R13
+	MOVQ       -8(R15)(R14*1), DX
+	XORQ       keysFactors<>+0(SB), DX
+	MULXQ      R13, DX, R14
+	XORQ       DX, R12
+	XORQ       R14, R12
+	MOVQ       24(DI), DX
+	SHRXQ      DX, R12, R12
+	SHLQ       $0x06, R12
+	MOVQ       R12, (R8)
+	ADDQ       16(DI), R12
+	PREFETCHT0 (R12)
+	MOVQ       $0x2000000000000000, R13
+
+fourMark:
+	MOVQ R13, 8(SI)
+	XORQ R13, R13
+	MOVQ R13, (SI)
+	JMP  fourNext
+
+fourLong:
+	XORQ R13, R13
+	MOVQ R13, (R8)
+	MOVQ $0x1000000000000000, R13
+	JMP  fourMark
+
+fourDone:
+	JMP quadLoop
+
+// func emitHitsAMD64(q *byte, i int, n int, tab *byte, out *byte) (next int, end *byte)
+// Requires: SSE
+TEXT ·emitHitsAMD64(SB), NOSPLIT, $0-56
+	MOVQ q+0(FP), AX
+	MOVQ i+8(FP), CX
+	MOVQ n+16(FP), DX
+	MOVQ tab+24(FP), BX
+	MOVQ out+32(FP), SI
+	MOVQ CX, DI
+	SHLQ $0x04, DI
+	ADDQ AX, DI
+	LEAQ 2048(AX)(CX*8), AX
+	MOVQ $0x1000000000000000, R8
+
+hitLoop:
+	CMPQ CX, DX
+	JGE  hitDone
+	MOVQ 8(DI), R9
+	CMPQ R9, R8
+	JCC  hitDone
+	MOVQ (AX), R10
+	ADDQ BX, R10
+	MOVQ 8(R10), R11
+	MOVQ R9, R12
+	XORQ R11, R12
+	SHLQ $0x04, R12
+	MOVQ (DI), R13
+	XORQ (R10), R13
+	ORQ  R12, R13
+	JNZ  hitOther
+
+hitCopy:
+	SHRQ   $0x3c, R11
+	CMPQ   R11, $0x0f
+	JEQ    hitDone
+	MOVUPS 16(R10), X0
+	MOVUPS X0, (SI)
+	LEAQ   (SI)(R11*4), SI
+	INCQ   CX
+	ADDQ   $0x10, DI
+	ADDQ   $0x08, AX
+	JMP    hitLoop
+
+hitOther:
+	MOVQ (AX), R10
+	XORQ $0x20, R10
+	ADDQ BX, R10
+	MOVQ 8(R10), R11
+	MOVQ R9, R12
+	XORQ R11, R12
+	SHLQ $0x04, R12
+	MOVQ (DI), R13
+	XORQ (R10), R13
+	ORQ  R12, R13
+	JNZ  hitDone
+	JMP  hitCopy
+
+hitDone:
+	MOVQ CX, next+40(FP)
+	MOVQ SI, end+48(FP)
+	RET
 
 // func classifyAVX2(rows *byte, p *byte, m *uint64)
 // Requires: AVX, AVX2, SSE2

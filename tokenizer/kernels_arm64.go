@@ -8,12 +8,12 @@ import "unsafe"
 var useNEON = true
 
 //go:noescape
-func keysARM64(base unsafe.Pointer, starts *uint32, n int, t *tables, batch *probe)
+func keysARM64(base unsafe.Pointer, starts *uint32, n int, t *tables, batch *probes)
 
 // keys fills batch with the keys and home entries of the pieces between starts, and asks for the entries' memory.
-func keys(base unsafe.Pointer, starts []uint32, t *tables, batch *[128]probe) uint64 {
+func keys(base unsafe.Pointer, starts []uint32, t *tables, batch *probes) uint64 {
 	if useNEON {
-		keysARM64(base, &starts[0], len(starts)-1, t, &batch[0])
+		keysARM64(base, &starts[0], len(starts)-1, t, batch)
 		return 0
 	}
 	return keysGo(base, starts, t, batch)
@@ -52,3 +52,9 @@ func suspects(rows *[8][16]byte, p unsafe.Pointer, n int) (blocks int, mask uint
 	}
 	return suspectsGo(rows, p, n)
 }
+
+func emitHits(q *probes, i, n int, tab, out unsafe.Pointer) (int, unsafe.Pointer) {
+	return emitHitsGo(q, i, n, tab, out)
+}
+
+func mergeShort(*shortWork, *mergeTables) bool { return false }

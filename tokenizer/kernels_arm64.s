@@ -206,7 +206,7 @@ done:
 	MOVD R4, mask+32(FP)
 	RET
 
-// func keysARM64(base unsafe.Pointer, starts *uint32, n int, t *tables, batch *probe)
+// func keysARM64(base unsafe.Pointer, starts *uint32, n int, t *tables, batch *probes)
 // This is keysGo for n pieces, with a prefetch where Go must read.
 TEXT ·keysARM64(SB), NOSPLIT, $0-40
 	MOVD base+0(FP), R0
@@ -214,6 +214,7 @@ TEXT ·keysARM64(SB), NOSPLIT, $0-40
 	MOVD n+16(FP), R2
 	MOVD t+24(FP), R3
 	MOVD batch+32(FP), R4
+	ADD $probes_slot, R4, R25
 	MOVD tables_tab(R3), R5
 	MOVD tables_shift(R3), R6
 	MOVD tables_mid(R3), R7
@@ -237,19 +238,14 @@ loop:
 	AND R21, R19, R19
 	AND R22, R20, R20
 	ORR R23, R20, R20
-	MOVD R19, probe_k0(R4)
-	MOVD R20, probe_k1(R4)
-	EOR R9, R19, R19
-	EOR R10, R20, R20
-	MUL R19, R20, R21
-	UMULH R19, R20, R22
-	EOR R21, R22, R22
+	STP.P (R19, R20), 16(R4)
+	MUL R9, R19, R19
+	MADD R10, R19, R20, R22
 	LSR R6, R22, R22
 	LSL $5, R22, R22
 	ADD R5, R22, R23
 	PRFM (R23), PLDL1KEEP
-	MOVD R22, probe_slot(R4)
-	ADD $probe__size, R4, R4
+	MOVD.P R22, 8(R25)
 	SUBS $1, R2, R2
 	BNE loop
 	RET
@@ -281,10 +277,8 @@ mid:
 	MOVD $const_isMid, R20
 
 mark:
-	MOVD ZR, probe_k0(R4)
-	MOVD R20, probe_k1(R4)
-	MOVD R22, probe_slot(R4)
-	ADD $probe__size, R4, R4
+	STP.P (ZR, R20), 16(R4)
+	MOVD.P R22, 8(R25)
 	SUBS $1, R2, R2
 	BNE loop
 	RET

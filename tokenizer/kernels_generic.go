@@ -4,7 +4,7 @@ package tokenizer
 
 import "unsafe"
 
-func keys(base unsafe.Pointer, starts []uint32, t *tables, batch *[128]probe) uint64 {
+func keys(base unsafe.Pointer, starts []uint32, t *tables, batch *probes) uint64 {
 	return keysGo(base, starts, t, batch)
 }
 
@@ -19,3 +19,7 @@ func suspects(rows *[8][16]byte, p unsafe.Pointer, n int) (blocks int, mask uint
 }
 
 func mergeShort(*shortWork, *mergeTables) bool { return false }
+
+func emitHits(q *probes, i, n int, tab, out unsafe.Pointer) (int, unsafe.Pointer) {
+	return emitHitsGo(q, i, n, tab, out)
+}

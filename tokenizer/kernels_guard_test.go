@@ -32,7 +32,7 @@ func TestKernelReads(t *testing.T) {
 	at := func(i int) unsafe.Pointer { return unsafe.Pointer(&b[i]) }
 	tab, pieces := classTables[scanQwen2](), testTables()
 	var m masks
-	var batch [128]probe
+	var batch probes
 	eachKernel(t, func(*testing.T, []string) {
 		for _, c := range []byte{'a', 0xc3} { // the short way and the long one
 			for i := range b {

@@ -5,6 +5,7 @@ package tokenizer
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unicode/utf8"
 	"unsafe"
@@ -33,7 +34,7 @@ type kernelSwitch struct {
 }
 
 var kernelTests = map[string]func(*testing.T){
-	"keys": testKeys, "classify": testClassify, "valid": testValid, "suspects": testSuspects,
+	"keys": testKeys, "emit": testEmit, "merge": testMerge, "classify": testClassify, "valid": testValid, "suspects": testSuspects,
 }
 
 // eachKernel runs f with every assembly variant that this CPU has, alone, and then with Go code only, in one binary.
@@ -138,11 +139,90 @@ func testKeys(t *testing.T) {
 		for range 1 + r.IntN(127) {
 			starts = append(starts, starts[len(starts)-1]+1+uint32(r.IntN(40)))
 		}
-		var a, b [128]probe
+		var a, b probes
 		keysGo(unsafe.Pointer(&text[0]), starts, tab, &a)
 		keys(unsafe.Pointer(&text[0]), starts, tab, &b)
 		if a != b {
 			t.Fatalf("keys differ for %v", starts)
+		}
+	}
+}
+
+// testEmit runs over home entries that hold the piece, have it beside them, have another one, or have more ids than fit.
+func testEmit(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 17))
+	tab := make([]entry, 256)
+	for range 500 {
+		clear(tab)
+		var q probes
+		n := 1 + r.IntN(probesMost)
+		for i := range n {
+			q.key[i] = [2]uint64{r.Uint64N(3), 1 + r.Uint64N(3)}
+			slot := r.IntN(len(tab))
+			q.slot[i] = uint64(slot) * 32
+			switch r.IntN(30) {
+			case 0:
+				q.key[i][1] = isLong
+			case 1:
+				q.key[i] = [2]uint64{0, isMid}
+			case 2:
+			case 3:
+				tab[slot] = entry{q.key[i][0], q.key[i][1] | spilled<<60, [4]uint32{}}
+			default:
+				tab[slot^r.IntN(2)] = entry{q.key[i][0], q.key[i][1] | uint64(1+r.IntN(4))<<60, [4]uint32{r.Uint32(), r.Uint32(), r.Uint32(), r.Uint32()}}
+			}
+		}
+		var a, b [4*probesMost + idSlack]uint32
+		for i := 0; i <= n; i++ {
+			ends := [2]int{}
+			for v, out := range []*[4*probesMost + idSlack]uint32{&a, &b} {
+				f := emitHitsGo
+				if v == 1 {
+					f = emitHits
+				}
+				next, to := f(&q, i, n, unsafe.Pointer(&tab[0]), unsafe.Pointer(out))
+				ends[v] = next<<32 | int(uintptr(to)-uintptr(unsafe.Pointer(out)))
+			}
+			if ends[0] != ends[1] || a != b {
+				t.Fatalf("from %d of %d: ends %x, want %x", i, n, ends[1], ends[0])
+			}
+			i = ends[0] >> 32
+		}
+	}
+}
+
+// testMerge holds the kernel of short pieces to merging step by step.
+func testMerge(t *testing.T) {
+	r := rand.New(rand.NewPCG(18, 19))
+	for round := range 300 {
+		m := randomModel(r, 1+r.IntN(3), r.IntN(60), false)
+		g := newMerger(m)
+		if round%2 == 0 {
+			g.pairs.dense = false
+			g.tables = g.pairs.mergeTables()
+		}
+		for range 100 {
+			piece := make([]byte, 1+r.IntN(mergeMost))
+			for i := range piece {
+				piece[i] = "abcd"[r.IntN(4)]
+			}
+			if g.drops || len(m.merges) == 0 {
+				continue
+			}
+			var a, b shortWork
+			a.bytes(g, piece)
+			b = a
+			for a.step(g) {
+			}
+			if !mergeShort(&b, &g.tables) {
+				if g.tables.slots != nil {
+					t.Fatal("no kernel ran")
+				}
+				continue
+			}
+			if a.n != b.n || !slices.Equal(a.id[:a.n], b.id[:b.n]) {
+				t.Fatalf("%q: %v, want %v", piece, b.id[:b.n], a.id[:a.n])
+			}
 		}
 	}
 }

@@ -27,7 +27,7 @@ func readyWant(k1 uint64) uint64 { return k1&(1<<32-1) | k1&(15<<56) }
 // find gives the id of a piece of at most readyBytes bytes by its key, or noID.
 func (t *readyTokens) find(k *[2]uint64) uint32 {
 	want, mask := readyWant(k[1]), uint64(len(t.tab)-1)
-	for i := foldHash(k[0], k[1]) >> (t.shift & 63); ; i++ {
+	for i := pieceHash(k[0], k[1]) >> (t.shift & 63); ; i++ {
 		e := &t.tab[i&mask]
 		switch {
 		case e.k0 == k[0] && e.k1&^readyIDs == want:
@@ -39,7 +39,7 @@ func (t *readyTokens) find(k *[2]uint64) uint32 {
 }
 
 func (t *readyTokens) put(k [2]uint64, id uint32) {
-	i, mask := foldHash(k[0], k[1])>>t.shift, uint64(len(t.tab)-1)
+	i, mask := pieceHash(k[0], k[1])>>t.shift, uint64(len(t.tab)-1)
 	for t.tab[i&mask].k1 != 0 {
 		i++
 	}
