@@ -53,6 +53,7 @@ type worker struct {
 	tail   [blockRead + blockBytes]byte
 	out    []uint32
 	pre    []byte
+	norm   []byte
 	rooms  [][]uint32 // ids of the parts of a text that this worker took on
 	hits   uint64
 	misses uint64

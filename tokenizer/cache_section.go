@@ -230,16 +230,31 @@ func (f *fast) countSection(text []byte, prefix bool) int {
 }
 
 // normal gives text with what stands before the scanner done: NFC, and U+2581 made the space that it stands for.
-func (f *fast) normal(text []byte) []byte {
+func (f *fast) normal(text []byte) []byte { return f.normalIn(nil, text) }
+
+// normalIn is normal with memory to use where the text changes.
+func (f *fast) normalIn(buf, text []byte) []byte {
 	if f.nfc {
 		if n := nfcPrefix(classTables[scanQwen2](), text); n < len(text) {
-			return appendNFCFrom(make([]byte, 0, len(text)+len(text)/16+64), text, n)
+			if need := len(text) + len(text)/16 + 64; cap(buf) < need {
+				buf = make([]byte, 0, need)
+			}
+			return appendNFCFrom(buf[:0], text, n)
 		}
 	}
 	if f.units != nil && bytes.Contains(text, spaceMarkUTF8) {
 		return bytes.ReplaceAll(text, spaceMarkUTF8, []byte{' '})
 	}
 	return text
+}
+
+// normal is normal of fast for a part of a text; what it gives holds until it is called again.
+func (w *worker) normal(text []byte) []byte {
+	out := w.f.normalIn(w.norm, text)
+	if w.f.nfc && len(out) > 0 && len(text) > 0 && &out[0] != &text[0] && cap(out) <= 4*partMax {
+		w.norm = out
+	}
+	return out
 }
 
 var spaceMarkUTF8 = []byte("\u2581")

@@ -69,6 +69,9 @@ func (t *Tokenizer) appendText(dst []uint32, text []byte, o *searchOptions) ([]u
 		if cuts := t.fast.cuts(t, t.before, text); cuts != nil {
 			return t.fast.appendParts(t, t.before, dst, text, cuts, o), nil
 		}
+		if p := t.fast; p.threads < 2 && len(text) >= p.minParallel && p.parted(t, t.before) {
+			return p.appendSteps(t, t.before, dst, text, o), nil
+		}
 	}
 	if validText(text) {
 		return t.appendIDs(dst, nstring{text: text[:len(text):len(text)], hi: len(text)}, o)

@@ -127,8 +127,11 @@ func appendNFCFrom(dst, text []byte, n int) []byte {
 	t := classTables[scanQwen2]()
 	var cluster []change
 	for {
-		dst = append(dst, text[:n]...)
-		if text = text[n:]; len(text) == 0 {
+		for n > 0 { // in steps, as nothing can stop a copy
+			k := min(n, 1<<16)
+			dst, text, n = append(dst, text[:k]...), text[k:], n-k
+		}
+		if len(text) == 0 {
 			return dst
 		}
 		// A cluster: one character, and those behind it that NFC may change or join to it.

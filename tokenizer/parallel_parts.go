@@ -11,26 +11,39 @@ import (
 // normalisation leaves both alone and joins neither to the other; and if a piece always begins there. Each part then
 // goes through all stages by itself. Where such cuts are too rare, the sections between tokens are cut one by one.
 
-// cuts gives the places to cut text at, its end last; nil if it is to be left whole. The text need not be valid: a cut is
-// between two characters that are, and invalid text ends at each.
+// cuts gives the places to cut text at for several goroutines, its end last; nil if it is to be left whole. The text need not be
+// valid: a cut is between two characters that are, and invalid text ends at each.
 func (p *fastPath) cuts(t *Tokenizer, before *addedMatcher, text []byte) []int {
-	if len(text) < p.minParallel || p.threads < 2 || t.after != nil || before != nil && before.single {
+	if len(text) < p.minParallel || p.threads < 2 || !p.parted(t, before) {
 		return nil
 	}
 	size := p.partSize(len(text))
 	var cuts []int
 	for at := size; at+size/2 < len(text); at += size {
-		for to := min(at+cutSearch, len(text)); at < to; at++ {
-			if between(text, at) && p.apart(before, text, at) {
-				cuts = append(cuts, at)
-				break
-			}
+		var ok bool
+		if at, ok = p.cutNear(before, text, at); ok {
+			cuts = append(cuts, at)
 		}
 	}
 	if len(cuts)*size*2 < len(text)-size { // less than half of them were found
 		return nil
 	}
 	return append(cuts, len(text))
+}
+
+// parted reports that a text may be cut before its added tokens are looked for.
+func (p *fastPath) parted(t *Tokenizer, before *addedMatcher) bool {
+	return t.after == nil && (before == nil || !before.single)
+}
+
+// cutNear gives the next place from at on to cut text at, and whether there is one nearby.
+func (p *fastPath) cutNear(before *addedMatcher, text []byte, at int) (int, bool) {
+	for to := min(at+cutSearch, len(text)); at < to; at++ {
+		if between(text, at) && p.apart(before, text, at) {
+			return at, true
+		}
+	}
+	return at, false
 }
 
 // between reports that valid characters stand on both sides of i > 0.
@@ -140,12 +153,35 @@ func (p *fastPath) appendParts(t *Tokenizer, before *addedMatcher, dst []uint32,
 		ids := w.room(len(part) + 1)
 		// Options that cannot fail: positions are not tracked.
 		_ = p.sections(t, before, nstring{text: part, hi: len(part)}, o, func(id uint32) { ids = append(ids, id) },
-			func(s []byte, first bool) { ids = w.encode(ids, p.normal(s), p.prefix && !(first && k > 0)) })
+			func(s []byte, first bool) { ids = w.encode(ids, w.normal(s), p.prefix && !(first && k > 0)) })
 		parts[k] = ids
 		w.keepRoom(ids)
 	})
 	dst = joinParts(dst, parts, len(workers))
 	p.releaseParts(workers)
+	return dst
+}
+
+// appendSteps appends the ids of a long text on this goroutine, part by part, so that a part is in the cache of the CPU for all stages.
+func (p *fastPath) appendSteps(t *Tokenizer, before *addedMatcher, dst []uint32, text []byte, o *searchOptions) []uint32 {
+	p.reserve(len(text))
+	w, had, size := p.acquire(), len(dst), p.partSize(len(text))
+	for from, to := 0, 0; from < len(text); from = to {
+		for ok := false; !ok; {
+			if to += size; to+size/2 >= len(text) {
+				to = len(text)
+				break
+			}
+			to, ok = p.cutNear(before, text, to)
+		}
+		part, first := validUTF8(text[from:to]), from == 0
+		if need := len(part) + 1 + idSlack; cap(dst)-len(dst) < need {
+			dst = growIDs(dst, need, len(dst)-had, from, len(text)-from)
+		}
+		_ = p.sections(t, before, nstring{text: part, hi: len(part)}, o, func(id uint32) { dst = append(dst, id) },
+			func(s []byte, begin bool) { dst = w.encode(dst, w.normal(s), p.prefix && (first || !begin)) })
+	}
+	p.release(w)
 	return dst
 }
 
@@ -156,7 +192,7 @@ func (p *fastPath) countParts(t *Tokenizer, before *addedMatcher, text []byte, c
 		part := partOf(text, cuts, k)
 		_ = p.sections(t, before, nstring{text: part, hi: len(part)}, &searchModes[Recognise], func(uint32) { counts[k]++ },
 			func(s []byte, first bool) {
-				counts[k] += w.count(p.normal(s), p.prefix && !(first && (inner || k > 0)))
+				counts[k] += w.count(w.normal(s), p.prefix && !(first && (inner || k > 0)))
 			})
 	})
 	p.releaseParts(workers)
