@@ -129,9 +129,9 @@ func emitStarts(out []uint32, pos, k int, st uint64) (next, count int) {
 // wide adds the characters that are not ASCII to the masks.
 func (s *blockScanner) wide(b *block) {
 	n := b.n
-	var L, N, V, C, cut, aux, lower, mark, ctl uint64
+	var C, cut uint64
+	var low, high [8]uint64 // bytes by their three lower classes, and by the three above
 	tab, adj := s.tab, s.adj
-	more := s.kind >= scanO200K
 	joined, last, lastCut := uint(99), uint32(0), uint8(0)
 	for H := b.masks[laneH]; H != 0; {
 		i := uint(bits.TrailingZeros64(H))
@@ -163,32 +163,28 @@ func (s *blockScanner) wide(b *block) {
 		m <<= i & 63
 		H &^= m
 		C |= m & (m << 1)
-		L |= m & -uint64(cls&1)
-		N |= m & -uint64(cls>>1&1)
-		V |= m & -uint64(cls>>2&1)
-		if more {
-			aux |= m & -uint64(cls>>3&1)
-			if s.kind == scanO200K {
-				lower |= m & -uint64(cls>>4&1)
-				mark |= m & -uint64(cls>>5&1)
-			} else if cls&(clsL|clsN|clsS|clsPunct) == 0 {
-				ctl |= m
-			}
-		}
+		low[cls&7] |= m
+		high[cls>>3&7] |= m
 	}
 	full := ^uint64(0) >> (64 - n)
 	ascii := full &^ b.masks[laneH]
 	for i := range b.masks {
 		b.masks[i] &= ascii
 	}
-	if s.kind == scanO200K {
-		b.aux, b.lower, b.mark = b.masks[laneX]|aux, b.masks[laneL]&^b.masks[laneX]|lower, mark
-	} else if more {
-		b.aux, b.ctl = aux, b.masks[laneX]|ctl
+	switch {
+	case s.kind == scanO200K:
+		b.aux, b.lower, b.mark = b.masks[laneX]|firsts(&high), b.masks[laneL]&^b.masks[laneX]|seconds(&high), thirds(&high)
+	case s.kind > scanO200K:
+		b.aux, b.ctl = firsts(&high), b.masks[laneX]|low[0]&^seconds(&high) // what has no class is in no alternative
 	}
-	b.masks[laneL] |= L
-	b.masks[laneN] |= N
-	b.masks[laneV] |= V
+	b.masks[laneL] |= firsts(&low)
+	b.masks[laneN] |= seconds(&low)
+	b.masks[laneV] |= thirds(&low)
 	b.masks[laneH] = full &^ ascii
 	b.n, b.full, b.lead, b.cut = n, full, full&^C, cut
 }
+
+// firsts, seconds and thirds gather what stands under numbers with that bit set.
+func firsts(m *[8]uint64) uint64  { return m[1] | m[3] | m[5] | m[7] }
+func seconds(m *[8]uint64) uint64 { return m[2] | m[3] | m[6] | m[7] }
+func thirds(m *[8]uint64) uint64  { return m[4] | m[5] | m[6] | m[7] }
