@@ -112,3 +112,15 @@ func mergeShort(w *shortWork, t *mergeTables) bool {
 	mergeAVX512(w, t)
 	return true
 }
+
+//go:noescape
+func emitPlacesAVX512(dst unsafe.Pointer, pos uint32, st uint64)
+
+// emitPlaces writes pos plus the place of each bit of st to dst, where there is room for 64.
+func emitPlaces(dst unsafe.Pointer, pos uint32, st uint64) {
+	if useAVX512 {
+		emitPlacesAVX512(dst, pos, st)
+		return
+	}
+	emitPlacesGo(dst, pos, st)
+}

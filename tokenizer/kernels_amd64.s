@@ -1153,3 +1153,61 @@ DATA mergePlaces<>+52(SB)/4, $0x0000000d
 DATA mergePlaces<>+56(SB)/4, $0x0000000e
 DATA mergePlaces<>+60(SB)/4, $0x0000000f
 GLOBL mergePlaces<>(SB), RODATA|NOPTR, $64
+
+DATA sixteenPlaces<>+0(SB)/4, $0x00000000
+DATA sixteenPlaces<>+4(SB)/4, $0x00000001
+DATA sixteenPlaces<>+8(SB)/4, $0x00000002
+DATA sixteenPlaces<>+12(SB)/4, $0x00000003
+DATA sixteenPlaces<>+16(SB)/4, $0x00000004
+DATA sixteenPlaces<>+20(SB)/4, $0x00000005
+DATA sixteenPlaces<>+24(SB)/4, $0x00000006
+DATA sixteenPlaces<>+28(SB)/4, $0x00000007
+DATA sixteenPlaces<>+32(SB)/4, $0x00000008
+DATA sixteenPlaces<>+36(SB)/4, $0x00000009
+DATA sixteenPlaces<>+40(SB)/4, $0x0000000a
+DATA sixteenPlaces<>+44(SB)/4, $0x0000000b
+DATA sixteenPlaces<>+48(SB)/4, $0x0000000c
+DATA sixteenPlaces<>+52(SB)/4, $0x0000000d
+DATA sixteenPlaces<>+56(SB)/4, $0x0000000e
+DATA sixteenPlaces<>+60(SB)/4, $0x0000000f
+GLOBL sixteenPlaces<>(SB), RODATA|NOPTR, $64
+
+// func emitPlacesAVX512(dst *byte, pos uint32, st uint64)
+// Requires: AVX, AVX512F, POPCNT
+TEXT ·emitPlacesAVX512(SB), NOSPLIT, $0-24
+	MOVQ          dst+0(FP), AX
+	MOVL          pos+8(FP), CX
+	MOVQ          st+16(FP), DX
+	VPBROADCASTD  CX, Z0
+	VPADDD        sixteenPlaces<>+0(SB), Z0, Z0
+	MOVL          $0x00000010, CX
+	VPBROADCASTD  CX, Z1
+	KMOVW         DX, K1
+	VPCOMPRESSD.Z Z0, K1, Z2
+	VMOVDQU32     Z2, (AX)
+	VPADDD        Z1, Z0, Z0
+	MOVWLZX       DX, CX
+	POPCNTL       CX, CX
+	LEAQ          (AX)(CX*4), AX
+	SHRQ          $0x10, DX
+	KMOVW         DX, K1
+	VPCOMPRESSD.Z Z0, K1, Z2
+	VMOVDQU32     Z2, (AX)
+	VPADDD        Z1, Z0, Z0
+	MOVWLZX       DX, CX
+	POPCNTL       CX, CX
+	LEAQ          (AX)(CX*4), AX
+	SHRQ          $0x10, DX
+	KMOVW         DX, K1
+	VPCOMPRESSD.Z Z0, K1, Z2
+	VMOVDQU32     Z2, (AX)
+	VPADDD        Z1, Z0, Z0
+	MOVWLZX       DX, CX
+	POPCNTL       CX, CX
+	LEAQ          (AX)(CX*4), AX
+	SHRQ          $0x10, DX
+	KMOVW         DX, K1
+	VPCOMPRESSD.Z Z0, K1, Z2
+	VMOVDQU32     Z2, (AX)
+	VZEROUPPER
+	RET

@@ -58,3 +58,5 @@ func emitHits(q *probes, i, n int, tab, out unsafe.Pointer) (int, unsafe.Pointer
 }
 
 func mergeShort(*shortWork, *mergeTables) bool { return false }
+
+func emitPlaces(dst unsafe.Pointer, pos uint32, st uint64) { emitPlacesGo(dst, pos, st) }

@@ -23,3 +23,5 @@ func mergeShort(*shortWork, *mergeTables) bool { return false }
 func emitHits(q *probes, i, n int, tab, out unsafe.Pointer) (int, unsafe.Pointer) {
 	return emitHitsGo(q, i, n, tab, out)
 }
+
+func emitPlaces(dst unsafe.Pointer, pos uint32, st uint64) { emitPlacesGo(dst, pos, st) }

@@ -4,6 +4,7 @@ package tokenizer
 
 import (
 	"bytes"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -34,7 +35,7 @@ type kernelSwitch struct {
 }
 
 var kernelTests = map[string]func(*testing.T){
-	"keys": testKeys, "emit": testEmit, "merge": testMerge, "classify": testClassify, "valid": testValid, "suspects": testSuspects,
+	"keys": testKeys, "emit": testEmit, "merge": testMerge, "places": testPlaces, "classify": testClassify, "valid": testValid, "suspects": testSuspects,
 }
 
 // eachKernel runs f with every assembly variant that this CPU has, alone, and then with Go code only, in one binary.
@@ -223,6 +224,25 @@ func testMerge(t *testing.T) {
 			if a.n != b.n || !slices.Equal(a.id[:a.n], b.id[:b.n]) {
 				t.Fatalf("%q: %v, want %v", piece, b.id[:b.n], a.id[:a.n])
 			}
+		}
+	}
+}
+
+func testPlaces(t *testing.T) {
+	r := rand.New(rand.NewPCG(20, 21))
+	for i := range 3000 {
+		st, pos := r.Uint64(), r.Uint32()>>1
+		for range i % 4 {
+			st &= r.Uint64()
+		}
+		if i%50 == 0 {
+			st = ^uint64(0)
+		}
+		var a, b [blockBytes + 1]uint32
+		emitPlacesGo(unsafe.Pointer(&a), pos, st)
+		emitPlaces(unsafe.Pointer(&b), pos, st)
+		if n := bits.OnesCount64(st); !slices.Equal(a[:n], b[:n]) || b[blockBytes] != 0 {
+			t.Fatalf("%x from %d: %v, want %v", st, pos, b, a)
 		}
 	}
 }

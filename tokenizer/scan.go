@@ -116,14 +116,15 @@ func (s *blockScanner) scan(text []byte, pos, limit int, out []uint32, k int) (n
 
 // emitStarts writes the begins st of the block at pos, and gives the last. The caller has room for 64 of them.
 func emitStarts(out []uint32, pos, k int, st uint64) (next, count int) {
-	dst := unsafe.Pointer(&out[k])
-	k += bits.OnesCount64(st)
-	next = pos + 63 - bits.LeadingZeros64(st|1)
-	for p := uint32(pos); st != 0; st &= st - 1 {
-		*(*uint32)(dst) = p + uint32(bits.TrailingZeros64(st))
+	emitPlaces(unsafe.Pointer(&out[k]), uint32(pos), st)
+	return pos + 63 - bits.LeadingZeros64(st|1), k + bits.OnesCount64(st)
+}
+
+func emitPlacesGo(dst unsafe.Pointer, pos uint32, st uint64) {
+	for ; st != 0; st &= st - 1 {
+		*(*uint32)(dst) = pos + uint32(bits.TrailingZeros64(st))
 		dst = unsafe.Add(dst, 4)
 	}
-	return next, k
 }
 
 // wide adds the characters that are not ASCII to the masks.
