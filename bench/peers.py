@@ -115,6 +115,9 @@ def main():
     result = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "machine": "%s, %d cores" % (cpu, os.cpu_count()),
               "system": platform.platform(), "command": "bench/peers.py -rounds %d" % a.rounds + (" -only '%s'" % a.only if a.only else ""),
               "threads": int(THREADS), "rows": []}
+    note = os.path.join(a.peers, "llama", "build-note.txt")
+    if os.path.exists(note):
+        result["note"] = open(note).read().strip()
     one = out([a.krserve, "bench", "-model", os.path.join(a.models, "smollm2.gguf"), "-parallel", "", "-prompt", "8", "-gen", "2", "-reps", "1", "-json"])
     result["read_gb_s"] = json.loads(one)["read_gb_s"]
     for name, unit, goal, (ours, theirs), rounds, busy in table(a):
@@ -166,6 +169,8 @@ def write(path, r):
                 continue
             f.write("| %s | %s | %s | %.2f | %.2f | %s |\n" % (row["name"], " | ".join("%.4g" % statistics.median(row[system]) for system in SYSTEMS),
                                                            row["unit"], row["ratio"], row["ratio, 8 bits"], row["goal"] or ""))
+        if "note" in r:
+            f.write("\n%s\n" % r["note"])
         if "peak_rss" in r:
             f.write("\nPeak resident memory of krserve with SmolLM2 and a context of 2,048 tokens: %.1f MB; the file has %.1f MB, keys and values %.1f MB.\n"
                     % (r["peak_rss"] / 1e6, r["file_bytes"] / 1e6, r["kv_bytes"] / 1e6))
