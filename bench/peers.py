@@ -115,6 +115,9 @@ def main():
     result = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "machine": "%s, %d cores" % (cpu, os.cpu_count()),
               "system": platform.platform(), "command": "bench/peers.py -rounds %d" % a.rounds + (" -only '%s'" % a.only if a.only else ""),
               "threads": int(THREADS), "rows": []}
+    note = os.path.join(a.peers, "llama", "build-note.txt")
+    if os.path.exists(note):
+        result["note"] = open(note).read().strip()
     one = out([a.krserve, "bench", "-model", os.path.join(a.models, "smollm2.gguf"), "-parallel", "", "-prompt", "8", "-gen", "2", "-reps", "1", "-json"])
     result["read_gb_s"] = json.loads(one)["read_gb_s"]
     for name, unit, goal, (ours, theirs), rounds, busy in table(a):
@@ -144,13 +147,10 @@ def main():
 def memory(a, result):
     """Peak resident memory with one full context of 2,048 tokens, and what it is made of."""
     smol = os.path.join(a.models, "smollm2.gguf")
-    with open(os.devnull, "w") as null:
-        p = subprocess.Popen([a.krserve, "bench", "-model", smol, "-threads", THREADS, "-prompt", "1984", "-gen", "64", "-parallel", "",
-                              "-reps", "1", "-kv-bytes", str(2048 * 23400), "-json"], stdout=null)
-        _, status, usage = os.wait4(p.pid, 0)
-    if status:
-        raise RuntimeError("krserve bench: status %d" % status)
-    result["peak_rss"], result["file_bytes"], result["kv_bytes"] = usage.ru_maxrss * 1024, os.path.getsize(os.path.realpath(smol)), 2048 * 23400
+    kv = 2048 * 23400
+    one = json.loads(out([a.krserve, "bench", "-model", smol, "-threads", THREADS, "-prompt", "1984", "-gen", "64", "-parallel", "", "-reps", "1",
+                          "-kv-bytes", str(kv), "-json"]))
+    result["peak_rss"], result["file_bytes"], result["kv_bytes"] = int(one["peak_mb"] * 2**20), os.path.getsize(os.path.realpath(smol)), kv
 
 
 def write(path, r):
@@ -166,6 +166,8 @@ def write(path, r):
                 continue
             f.write("| %s | %s | %s | %.2f | %.2f | %s |\n" % (row["name"], " | ".join("%.4g" % statistics.median(row[system]) for system in SYSTEMS),
                                                            row["unit"], row["ratio"], row["ratio, 8 bits"], row["goal"] or ""))
+        if "note" in r:
+            f.write("\n%s\n" % r["note"])
         if "peak_rss" in r:
             f.write("\nPeak resident memory of krserve with SmolLM2 and a context of 2,048 tokens: %.1f MB; the file has %.1f MB, keys and values %.1f MB.\n"
                     % (r["peak_rss"] / 1e6, r["file_bytes"] / 1e6, r["kv_bytes"] / 1e6))

@@ -1,7 +1,7 @@
 package tokenizer
 
 import (
-	"bytes"
+	"bufio"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -315,32 +315,39 @@ func (s *sourceFile) keep(t *Tokenizer, main []byte) {
 	if s.file == nil || main == nil || !t.compilable() {
 		return
 	}
-	data, err := s.compile(t, main)
+	writeCompiled(s.cfg.CacheDir, s.name, func(f *os.File) error { return s.compile(t, main, f) })
 	t.made = nil
-	if err == nil {
-		writeCompiled(s.cfg.CacheDir, s.name, data)
-	}
 }
 
-func (s *sourceFile) compile(t *Tokenizer, main []byte) ([]byte, error) {
-	var m image
+// compile writes to an empty file. The image goes there as it is made and comes back for its fingerprint, so that memory never holds it.
+func (s *sourceFile) compile(t *Tokenizer, main []byte, f *os.File) error {
+	w := bufio.NewWriterSize(f, macChunk)
+	_, _ = w.Write(make([]byte, compiledHeaderBytes)) // Flush tells
+	m := image{out: w}
 	t.image(&m)
-	h := compiledHeader{version: imageVersion, srcBytes: uint64(len(main)), imgBytes: uint64(len(m.out))}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	h := compiledHeader{version: imageVersion, srcBytes: uint64(len(main)), imgBytes: uint64(m.at)}
 	copy(h.magic[:], compiledMagic)
 	if _, err := rand.Read(h.key[:]); err != nil {
-		return nil, err
+		return err
 	}
-	mac, err := newMACs(h.key, []macPart{memPart([]byte(s.name)), memPart(main)}, []macPart{memPart(m.out)})
+	body := macPart{file: io.NewSectionReader(f, compiledHeaderBytes, int64(m.at)), size: int64(m.at)}
+	mac, err := newMACs(h.key, []macPart{memPart([]byte(s.name)), memPart(main)}, []macPart{body})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	mac.work()
+	if mac.work(); mac.failed.Load() {
+		return io.ErrUnexpectedEOF
+	}
 	h.source, h.image = mac.sum(macSource), mac.sum(macImage)
-	return append(h.append(make([]byte, 0, compiledHeaderBytes+len(m.out))), m.out...), nil
+	_, err = f.WriteAt(h.append(nil), 0)
+	return err
 }
 
 // writeCompiled puts a file in place as a whole or not at all. Others may do the same at the same time: the last one stays.
-func writeCompiled(dir, name string, data []byte) {
+func writeCompiled(dir, name string, write func(*os.File) error) {
 	if os.MkdirAll(dir, 0o700) != nil {
 		return
 	}
@@ -348,7 +355,7 @@ func writeCompiled(dir, name string, data []byte) {
 	if err != nil {
 		return
 	}
-	_, err = io.Copy(f, bytes.NewReader(data))
+	err = write(f)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}

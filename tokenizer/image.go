@@ -2,6 +2,7 @@ package tokenizer
 
 import (
 	"encoding/binary"
+	"io"
 	"math"
 	"unsafe"
 )
@@ -10,9 +11,9 @@ import (
 // both writes and reads it, so the two cannot drift apart. What is read is checked as far as the encoder's safety depends on it: any bytes
 // give a tokenizer or nothing. Arrays refer to the stretch, which is never written to; strings are copies.
 type image struct {
-	out     []byte // written so far
-	in      []byte // yet to be read
-	at      int    // what was read
+	out     io.Writer // keeps its errors for whoever made it
+	in      []byte    // yet to be read
+	at      int       // how much was written or read
 	reading bool
 	bad     bool // what is read is no image
 }
@@ -26,7 +27,14 @@ func (m *image) align() {
 		m.take(-m.at & 7)
 		return
 	}
-	m.out = append(m.out, make([]byte, -len(m.out)&7)...)
+	var zeros [8]byte
+	m.put(zeros[:-m.at&7])
+}
+
+// put writes bytes.
+func (m *image) put(b []byte) {
+	_, _ = m.out.Write(b)
+	m.at += len(b)
 }
 
 // newImage begins to read.
@@ -48,7 +56,7 @@ func (m *image) take(n int) []byte {
 func (m *image) u64(p *uint64) {
 	m.align()
 	if !m.reading {
-		m.out = binary.NativeEndian.AppendUint64(m.out, *p)
+		m.put(binary.NativeEndian.AppendUint64(nil, *p))
 		return
 	}
 	if b := m.take(8); b != nil {
@@ -107,7 +115,7 @@ func (m *image) has(there bool) bool {
 func (m *image) text(p *string) {
 	n := m.count(len(*p), 1)
 	if !m.reading {
-		m.out = append(m.out, *p...)
+		m.put([]byte(*p))
 	} else {
 		*p = string(m.take(n))
 	}
@@ -149,7 +157,7 @@ func array[T plain](m *image, p *[]T) {
 	size := int(unsafe.Sizeof(one))
 	n := m.count(len(*p), size)
 	if !m.reading {
-		m.out = append(m.out, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(*p))), n*size)...)
+		m.put(unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(*p))), n*size))
 		return
 	}
 	*p = nil

@@ -50,6 +50,7 @@ type modelBench struct {
 	Depth     int             `json:"depth"`
 	Kernels   []string        `json:"kernels"`
 	ReadGBps  float64         `json:"read_gb_s"` // plain reading, measured here
+	PeakMB    float64         `json:"peak_mb"`   // resident, after the single requests; 0 where the system does not tell
 	Reps      []singleRep     `json:"reps"`
 }
 
@@ -113,7 +114,6 @@ func benchModel(ctx context.Context, c *call) error {
 	}
 	defer e.Close()
 	b := &bencher{ctx: ctx, e: e, prompt: *prompt, gen: *gen, depth: *depth, rng: rand.New(rand.NewPCG(1, 2))}
-	read := readBandwidth(e.Stats().Threads)
 	out := modelBench{Device: cpuName(), Model: m.model, Prompt: *prompt, Gen: *gen, Depth: *depth, Parallel: []parallelBench{}}
 	if err := b.single(&singleRep{}); err != nil { // the first run pays for page faults
 		return err
@@ -125,6 +125,8 @@ func benchModel(ctx context.Context, c *call) error {
 		}
 		out.Reps = append(out.Reps, r)
 	}
+	out.PeakMB = peakMB() // before readBandwidth's own buffer
+	read := readBandwidth(e.Stats().Threads)
 	out.Prefill = medianOf(out.Reps, func(r singleRep) float64 { return r.Prefill })
 	out.Decode = medianOf(out.Reps, func(r singleRep) float64 { return r.Decode })
 	out.TTFT = medianOf(out.Reps, func(r singleRep) float64 { return r.TTFT })
@@ -146,7 +148,7 @@ func benchModel(ctx context.Context, c *call) error {
 	}
 	s := e.Stats()
 	out.Backend, out.Threads, out.Kernels = s.Backend, s.Threads, s.Kernels
-	out.ReadGBps = max(read, readBandwidth(s.Threads)) // before and after: a neighbour slows one of them
+	out.ReadGBps = max(read, readBandwidth(s.Threads)) // twice: a neighbour slows one of them
 	out.Bandwidth = out.Decode * float64(s.WeightBytes) / 1e9 / out.ReadGBps
 	if *ablate {
 		if err := e.Close(); err != nil {

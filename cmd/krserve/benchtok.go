@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -145,15 +144,6 @@ func (out *tokenizerBench) run(t *tokenizer.Tokenizer, text []byte, buffer bool)
 	out.FirstMBs = rate(decode)
 	out.DecodeMBs = best(decode)
 	return nil
-}
-
-// peakMB is the largest resident size so far, 0 where /proc does not tell.
-func peakMB() float64 {
-	data, _ := os.ReadFile("/proc/self/status")
-	_, rest, _ := strings.Cut(string(data), "VmHWM:")
-	var kb float64
-	_, _ = fmt.Sscan(rest, &kb)
-	return kb / 1024
 }
 
 // idsSHA256 hashes ids as little-endian uint32.

@@ -1,11 +1,24 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/klauspost/cpuid/v2"
 )
+
+// peakMB is the largest resident size so far, 0 where /proc does not tell.
+func peakMB() float64 {
+	data, _ := os.ReadFile("/proc/self/status")
+	_, rest, _ := strings.Cut(string(data), "VmHWM:")
+	var kb float64
+	_, _ = fmt.Sscan(rest, &kb)
+	return kb / 1024
+}
 
 func cpuName() string {
 	if name := cpuid.CPU.BrandName; name != "" {
@@ -15,8 +28,9 @@ func cpuName() string {
 }
 
 // readBandwidth measures how fast this many threads read memory that no cache holds, in GB/s (10⁹ bytes): the best of
-// several passes.
+// several passes. Its buffer is gone when it returns.
 func readBandwidth(threads int) float64 {
+	defer debug.FreeOSMemory()
 	const size = 256 << 20
 	threads = max(1, threads)
 	parts := make([][]uint64, threads)

@@ -136,13 +136,13 @@ X(0, 0, 0) X(0, 0, 1) X(0, 1, 0) X(0, 1, 1) X(1, 0, 0) X(1, 0, 1) X(1, 1, 0) X(1
 KR_KINDS(X)
 #undef X
 
-/* Blocks [b, b+k) of a strip. Codes become code - OFF, signed, where the type has an offset and no minima. */
+/* Blocks [b, b+k) of a strip, one of `ahead` in work if what follows them is to be fetched, else of 0. Codes become code - OFF, signed, where the type has an offset and no minima. */
 static KT void amx_unpack(const kr_weight *w, int n, int b, int k, tblk *t, int ahead) {
     switch (w->type) {
 #define X(type, kind, off, bytes, per) \
     case KR_##type: \
         for (int i = 0; i < k; i += UNPACK_##type) { \
-            if (ahead) prefetch(w->data + (size_t)n * w->stride + AHEAD + (size_t)((b + i) / (per)) * (VL * (bytes)), VL * (bytes)); \
+            if (ahead) prefetch(w->data + (size_t)n * w->stride + AHEAD(w, ahead) + (size_t)((b + i) / (per)) * (VL * (bytes)), VL * (bytes)); \
             unpack_##type(w, n, b + i, t + i); \
             for (int u = i; OFF_##kind && u < i + UNPACK_##type; u++) \
                 for (int j = 0; j < 8; j++) t[u].w[j] = _mm512_sub_epi8(t[u].w[j], vb_set(OFF_##kind)); \
@@ -166,7 +166,7 @@ static KT void matmul_amx(const kr_weight *w, int n0, int n1, const kr_xblk *x, 
         ns = (n1 - n) / VL < AMX_TBLKS / kb ? (n1 - n) / VL : AMX_TBLKS / kb;
         for (int b = 0; b < nb; b += kb) {
             const int k = nb - b < kb ? nb - b : kb;
-            for (int s = 0; s < ns; s++) amx_unpack(w, n + s * VL, b, k, t + s * k, m <= 32);
+            for (int s = 0; s < ns; s++) amx_unpack(w, n + s * VL, b, k, t + s * k, m <= AHEAD_ROWS ? ns : 0);
             for (int r = 0, g; r < m; r += g) {        /* sixteen rows at a time, and no fewer than four */
                 const int left = m - r;
                 g = left >= 20 || left == 16 ? 16 : left > 16 ? 12 : left;

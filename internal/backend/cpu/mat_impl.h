@@ -143,8 +143,10 @@ KR_KINDS(X)
 #undef X
 
 /* The rows of a strip are VL separate streams, too many for a hardware prefetcher: what comes later is fetched by hand,
- * linearly, as many bytes as are consumed. A prefetch cannot fault, so it may run past the end. */
-#define AHEAD (12 << 10)
+ * linearly, as many bytes as are consumed. What is fetched belongs to the strips after those in work: nearer, most of it
+ * would lie in rows whose beginnings have been read. A prefetch cannot fault, so it may run past the end. */
+#define AHEAD(w, strips) ((size_t)(strips) * VL * (w)->stride + (6 << 10))
+#define AHEAD_ROWS 64      /* of X; with more of them the weights are a small part */
 INL void prefetch(const uint8_t *p, int n) {
     for (int i = 0; i < n; i += 64) __builtin_prefetch(p + i, 0, 2);
 }
@@ -201,7 +203,7 @@ INL void gemv_##type(const int wide, const int split, const kr_weight *w, int n,
     const char *const xr[1] = { (const char *)x }; \
     const int nb = w->cols / QK; \
     acc[0][0] = vf_zero(); \
-    const uint8_t *ahead = w->data + (size_t)n * w->stride + AHEAD; \
+    const uint8_t *ahead = w->data + (size_t)n * w->stride + AHEAD(w, 1); \
     AFFINE_RUNS(run) \
     (void)split; \
     for (int b = 0; b < nb; b += UNPACK_##type, ahead += VL * (bytes)) { \
@@ -230,7 +232,7 @@ static KT void mat_##type(const kr_weight *w, int n0, int n1, const kr_xblk *x, 
             const int k = nb - b < kb ? nb - b : kb; \
             for (int v = 0; v <= two; v++) \
                 for (int i = 0; i < k; i += UNPACK_##type) { \
-                    if (m <= 32) prefetch(w->data + (size_t)(n + v * VL) * w->stride + AHEAD + (size_t)((b + i) / (per)) * (VL * (bytes)), VL * (bytes)); \
+                    if (m <= AHEAD_ROWS) prefetch(w->data + (size_t)(n + v * VL) * w->stride + AHEAD(w, 1 + two) + (size_t)((b + i) / (per)) * (VL * (bytes)), VL * (bytes)); \
                     if (AFFINE_BITS(KR_##type)) AFFINE_BLOCK(w, n + v * VL, b + i, (v ? t1 : t0) + i, AFFINE_BITS(KR_##type), 0, run + v); \
                     else unpack_##type(w, n + v * VL, b + i, (v ? t1 : t0) + i); \
                 } \

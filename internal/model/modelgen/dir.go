@@ -12,7 +12,7 @@ import (
 )
 
 // WriteDir writes the model as a directory of config.json and model.safetensors: in MLX's form for affine types, in
-// Hugging Face's for F32, F16 and BF16.
+// Hugging Face's for F32, F16 and BF16. A copy of s.Tokenizer joins them.
 func (s Spec) WriteDir(dir string) error {
 	s, err := s.withDefaults()
 	if err != nil {
@@ -27,6 +27,15 @@ func (s Spec) WriteDir(dir string) error {
 	}
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o666); err != nil {
 		return fmt.Errorf("modelgen: %w", err)
+	}
+	if s.Tokenizer != "" {
+		data, err := os.ReadFile(s.Tokenizer)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "tokenizer.json"), data, 0o666)
+		}
+		if err != nil {
+			return fmt.Errorf("modelgen: %w", err)
+		}
 	}
 	w := &safetensors.Writer{}
 	w.SetMetadata(map[string]string{"format": "mlx"})

@@ -11,14 +11,16 @@ import (
 	"github.com/krserve/krserve/internal/quant"
 )
 
-// WriteGGUF writes the model as a GGUF file without a vocabulary. MLX affine types are refused.
+// WriteGGUF writes the model as a GGUF file, with the vocabulary of s.Tokenizer if it is set. MLX affine types are refused.
 func (s Spec) WriteGGUF(path string) error {
 	s, err := s.withDefaults()
 	if err != nil {
 		return err
 	}
 	w := &gguf.Writer{}
-	s.metadata(w)
+	if err := s.metadata(w); err != nil {
+		return err
+	}
 	for _, t := range s.tensors() {
 		if t.rows == 0 {
 			w.Add(t.gguf, quant.F32, []int{t.cols}, floats(s.vector(t, false)))
@@ -34,7 +36,7 @@ func (s Spec) WriteGGUF(path string) error {
 	return writeFile(path, w)
 }
 
-func (s Spec) metadata(w *gguf.Writer) {
+func (s Spec) metadata(w *gguf.Writer) error {
 	w.Set("general.architecture", s.Arch)
 	w.Set("general.name", s.Arch+" of random weights")
 	set := func(key string, v any) { w.Set(s.Arch+"."+key, v) }
@@ -62,7 +64,11 @@ func (s Spec) metadata(w *gguf.Writer) {
 		set("rope.scaling.type", s.Scaling)
 		set("rope.scaling.factor", float32(s.Factor))
 	}
+	if s.Tokenizer != "" {
+		return s.vocabulary(w)
+	}
 	w.Set("tokenizer.ggml.model", "no_vocab")
+	return nil
 }
 
 // divisors are llama3's scaling as llama.cpp's converter writes it (convert_hf_to_gguf.py).

@@ -32,6 +32,7 @@ type Spec struct {
 	EmbedType                                 quant.Type // of the embedding and the head; Invalid = Type
 	Group                                     int        // of MLX affine types; 0 = 64
 	Seed                                      uint64
+	Tokenizer                                 string // a tokenizer.json: copied into a directory, the vocabulary of a GGUF file; "" for none
 }
 
 // Shapes are published models' shapes, without a storage type.

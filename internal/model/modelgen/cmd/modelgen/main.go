@@ -3,14 +3,14 @@
 //	go run ./internal/model/modelgen/cmd/modelgen qwen2.5-7b:AFFINE4 DIR
 //	go run ./internal/model/modelgen/cmd/modelgen qwen2.5-7b:Q4_K FILE.gguf
 //
-// With -tokenizer FILE a directory gets a copy of that tokenizer.json.
+// With -tokenizer FILE a directory gets a copy of that tokenizer.json, and a GGUF file its vocabulary, which must be a
+// byte-level BPE.
 package main
 
 import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,7 +20,7 @@ import (
 func main() {
 	seed := flag.Uint64("seed", 1, "seed of the weights")
 	layers := flag.Int("layers", 0, "layers, 0 = the shape's")
-	tok := flag.String("tokenizer", "", "tokenizer.json to copy into a directory")
+	tok := flag.String("tokenizer", "", "tokenizer.json of the model; empty for a model without one")
 	flag.Usage = func() {
 		var names []string
 		for n := range modelgen.Shapes {
@@ -46,19 +46,12 @@ func run(spec, out, tok string, seed uint64, layers int) error {
 	if err != nil {
 		return err
 	}
-	s.Seed = seed
+	s.Seed, s.Tokenizer = seed, tok
 	if layers > 0 {
 		s.Layers = layers
 	}
 	if strings.HasSuffix(out, ".gguf") {
 		return s.WriteGGUF(out)
 	}
-	if err := s.WriteDir(out); err != nil || tok == "" {
-		return err
-	}
-	data, err := os.ReadFile(tok)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(out, "tokenizer.json"), data, 0o666)
+	return s.WriteDir(out)
 }
