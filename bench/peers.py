@@ -5,7 +5,8 @@ usage: python bench/peers.py -krserve BIN -peers DIR -models DIR -out bench/resu
 DIR of peers is what bench/peers.sh makes; DIR of models has smollm2.gguf and gemma3-270m.gguf. Standard library only.
 
 llama.cpp runs as llama-bench and llama-batched-bench with flash attention as its own default chooses; krserve as
-`krserve bench`, with activations of 16 bits, its default, and of 8, which is what llama.cpp rounds them to. Both read the
+`krserve bench`, with activations of 16 bits, its default, and of 8, which is what llama.cpp rounds them to, and without
+drafts, which llama-bench has not. Both read the
 model through mmap from a warm page cache, and both load it outside of what is timed. In the rows named "busy" one spinning process per core runs beside.
 """
 import argparse, contextlib, datetime, json, multiprocessing, os, platform, re, statistics, subprocess, time
@@ -26,7 +27,7 @@ class Peers:
         self.k, self.p = a.krserve, a.peers
 
     def ours(self, model, bits, prompt=32, gen=2, parallel="", depth=0, kernel=""):
-        cmd = [self.k, "bench", "-model", model, "-activation-bits", str(bits), "-threads", THREADS, "-prompt", str(prompt), "-gen", str(gen), "-reps", "1",
+        cmd = [self.k, "bench", "-model", model, "-activation-bits", str(bits), "-threads", THREADS, "-prompt", str(prompt), "-gen", str(gen), "-reps", "1", "-drafts=false",
                "-parallel", parallel, "-depth", str(depth), "-json"]
         return json.loads(out(cmd + (["-kernel", kernel] if kernel else [])))
 

@@ -43,8 +43,11 @@ func lookup(dst, tokens []uint32, limit int) ([]uint32, int) {
 	return dst, best
 }
 
-// odds are the rates at which guesses have come true, by the length of the match.
-type odds [3]float64
+// odds are the rates at which guesses have come true, by the length of the match, and how many of them there were.
+type odds struct {
+	rate [3]float64
+	seen [3]int
+}
 
 func grade(match int) int {
 	switch {
@@ -56,12 +59,14 @@ func grade(match int) int {
 	return 2
 }
 
+// learn keeps the mean of what there was and of what was expected, which counts as two; later a moving one of the given weight.
 func (o *odds) learn(g int, hit bool, weight float64) {
 	x := 0.0
 	if hit {
 		x = 1
 	}
-	o[g] += (x - o[g]) * weight
+	o.seen[g]++
+	o.rate[g] += (x - o.rate[g]) * max(weight, 1/float64(o.seen[g]+2))
 }
 
 // costs keeps what steps without prompt chunks last, by the number of rows: a moving average per power of two.
@@ -133,7 +138,7 @@ func (s *Scheduler) propose(t *Task, need float64, rows int) {
 	if t.match == 0 {
 		return
 	}
-	p := t.odds[grade(t.match)]
+	p := t.odds.rate[grade(t.match)]
 	q := p
 	for _, id := range t.guess {
 		if q < need || len(t.draft) >= rows {

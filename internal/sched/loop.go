@@ -266,7 +266,7 @@ func (s *Scheduler) begin(t *Task) error {
 	if t.tokens == nil {
 		t.tokens = make([]uint32, len(t.Prompt), len(t.Prompt)+min(t.Max, 4096))
 		copy(t.tokens, t.Prompt)
-		t.odds = s.odds
+		t.odds = odds{rate: s.odds.rate}
 	}
 	limit := len(t.tokens) - 1 // the last row gives the logits
 	if t.Each != nil {

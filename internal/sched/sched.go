@@ -192,7 +192,7 @@ func New(o Options) (*Scheduler, error) {
 		o.MaxQueue = 1024
 	}
 	s := &Scheduler{o: o, turn: 1, wake: make(chan struct{}, 1), done: make(chan struct{}), served: map[string]float64{},
-		odds: odds{0.3, 0.5, 0.7}}
+		odds: odds{rate: [3]float64{0.3, 0.5, 0.7}}}
 	var err error
 	s.space, err = o.Pool.Attach(kvcache.SpaceOptions{Blocks: o.Model.Blocks(), BlockBytes: int64(o.Model.BlockBytes()),
 		Identity: o.Identity, Wake: s.Wake})
