@@ -19,10 +19,15 @@ type blockScanner struct {
 	step stepper
 	adj  *adjacency // nil: pieces are not cut
 	cuts [256]uint8 // by classes: characters of one number above zero may be cut apart
+	cyr  bool       // Cyrillic letters, U+0400 to U+047F, have no class but that
 }
 
 func newBlockScanner(kind scanKind, adj *adjacency) *blockScanner {
 	s := &blockScanner{kind: kind, tab: classTables[kind](), step: steppers[kind], adj: adj}
+	s.cyr = true
+	for r := uint32(0x400); r < 0x480; r++ {
+		s.cyr = s.cyr && s.tab.of(r)&(clsL|clsN|clsS|cls8|cls16) == clsL
+	}
 	// A piece may be cut only where its right part is scanned as the rest of the whole would be: between letters
 	// that the pattern treats alike.
 	for c := range s.cuts {
@@ -139,6 +144,20 @@ func (s *blockScanner) wide(b *block) {
 		w := load32(unsafe.Add(b.p, i))
 		var cls uint32
 		var m uint64
+		if w&0xfe == 0xd0 && s.cyr {
+			// Up to four letters at once: lead bytes 0xD0 and 0xD1.
+			k := uint(bits.TrailingZeros64(load64(unsafe.Add(b.p, i))&0xc0fec0fec0fec0fe^0x80d080d080d080d0)) / 16
+			if k = min(k, (n-i)/2); k == 0 {
+				n = i
+				break
+			}
+			m = (1<<(2*k) - 1) << (i & 63)
+			H &^= m
+			C |= m & (0xaaaaaaaaaaaaaaaa << (i & 63))
+			low[clsL] |= m
+			high[0] |= m
+			continue
+		}
 		if w&0xf0 == 0xe0 {
 			if i+3 > n {
 				n = i
