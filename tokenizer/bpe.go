@@ -80,7 +80,7 @@ func newPairTable(merges []mergeRule, symbols int) *pairTable {
 		p.densely()
 		return p
 	}
-	p.slots, p.filter = make([]uint64, 1<<lg), make([]uint64, 1<<(lg-3))
+	p.slots, p.filter = touched[uint64](1<<lg), make([]uint64, 1<<(lg-3))
 	mask := uint64(len(p.slots) - 1)
 	for i, e := range merges {
 		p.out[i] = e.out

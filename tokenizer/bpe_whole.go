@@ -1,5 +1,10 @@
 package tokenizer
 
+import (
+	"cmp"
+	"slices"
+)
+
 // wholeTokens gives the set of tokens that their own text merges to: a piece that is one of them needs no merging. It may lack
 // some. nil where ranks are not distinct. first are the symbols that merging begins with; noID is none.
 //
@@ -20,6 +25,7 @@ func wholeTokens(m *bpeModel, g *merger, first []uint32) []uint64 {
 		made[i] = late
 	}
 	whole := make([]uint64, (m.symbols+63)/64)
+	sorted := slices.IsSortedFunc(m.merges, func(x, y mergeRule) int { return cmp.Compare(x.rank, y.rank) })
 	for _, id := range first {
 		if id != noID {
 			made[id] = 0
@@ -43,9 +49,15 @@ func wholeTokens(m *bpeModel, g *merger, first []uint32) []uint64 {
 		}
 		return true
 	}
-	for _, e := range m.merges { // in order of rank
-		at := p.find(e.a, e.b)
-		if at == noRank || made[e.out] != late || made[e.a] > at || made[e.b] > at || !apart(e.a, e.b) {
+	for i, e := range m.merges { // in order of rank
+		if made[e.out] != late {
+			continue
+		}
+		at := uint32(i)
+		if !sorted {
+			at = p.find(e.a, e.b)
+		}
+		if at == noRank || made[e.a] > at || made[e.b] > at || !apart(e.a, e.b) {
 			continue
 		}
 		made[e.out], parts[e.out] = at+1, [2]uint32{e.a, e.b}

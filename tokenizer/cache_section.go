@@ -57,12 +57,17 @@ type fastTables struct {
 // newFastTables gives nil for models that no scanner covers.
 func newFastTables(m *bpeModel, mg *merger) *fastTables {
 	if m.byteLevel {
-		adj := byteAdjacency(m, mg)
-		t := &fastTables{adj: adj, chars: newWideChars(m, mg, adj)}
+		t := &fastTables{}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			t.adj = byteAdjacency(m, mg)
+			t.chars = newWideChars(m, mg, t.adj)
+		})
 		if !m.ignoreMerges {
 			t.whole = wholeTokens(m, mg, m.byteID[:])
 		}
 		t.ready = newReadyTokens(m, t.whole, false)
+		wg.Wait()
 		return t
 	}
 	if u := newUnitScanner(m); u != nil {

@@ -79,7 +79,7 @@ func boundsOf(cacheBytes int64) cacheBounds {
 
 func newPieceCache(log, mlog int, arena *idArena) *pieceCache {
 	c := &pieceCache{shift: uint(64 - log), mshift: uint(64 - mlog), arena: arena}
-	c.tab, c.mid = make([]entry, 1<<log), make([]midEntry, 1<<mlog)
+	c.tab, c.mid = touched[entry](1<<log), touched[midEntry](1<<mlog)
 	return c
 }
 

@@ -147,19 +147,68 @@ func partOf(text []byte, cuts []int, k int) []byte {
 
 func (p *fastPath) appendParts(t *Tokenizer, before *addedMatcher, dst []uint32, text []byte, cuts []int, o *searchOptions) []uint32 {
 	p.reserve(len(text))
-	parts := make([][]uint32, len(cuts))
+	j := joiner{dst: dst, had: len(dst), cuts: cuts, parts: make([]*[]uint32, len(cuts))}
 	workers := p.share(len(cuts), func(w *worker, k int) {
-		part := partOf(text, cuts, k)
-		ids := w.room(len(part) + 1)
+		part, room := partOf(text, cuts, k), roomPool.Get().(*[]uint32)
+		ids := (*room)[:0]
+		if cap(ids) < len(part)+1+idSlack {
+			ids = make([]uint32, 0, len(part)+len(part)/16+1+idSlack)
+		}
 		// Options that cannot fail: positions are not tracked.
 		_ = p.sections(t, before, nstring{text: part, hi: len(part)}, o, func(id uint32) { ids = append(ids, id) },
 			func(s []byte, first bool) { ids = w.encode(ids, w.normal(s), p.prefix && !(first && k > 0)) })
-		parts[k] = ids
-		w.keepRoom(ids)
+		*room = ids
+		j.put(k, room)
 	})
-	dst = joinParts(dst, parts, len(workers))
-	p.releaseParts(workers)
-	return dst
+	for _, w := range workers {
+		p.release(w)
+	}
+	return j.dst
+}
+
+// roomPool holds slices for the ids of parts.
+var roomPool = sync.Pool{New: func() any { return new([]uint32) }}
+
+// joiner appends the ids of parts in order, while others are still made: a part is copied once all before it are, by whoever comes by, and its
+// room serves the next.
+type joiner struct {
+	dst   []uint32 // of the goroutine that has set busy
+	had   int      // its length before
+	cuts  []int
+	mu    sync.Mutex
+	parts []*[]uint32 // done and not yet copied
+	next  int         // the first that is not copied
+	busy  bool
+}
+
+func (j *joiner) put(k int, ids *[]uint32) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.parts[k] = ids
+	if j.busy {
+		return
+	}
+	j.busy = true
+	for j.next < len(j.parts) && j.parts[j.next] != nil {
+		ids := j.parts[j.next]
+		j.mu.Unlock()
+		j.copy(*ids)
+		roomPool.Put(ids)
+		j.mu.Lock()
+		j.next++
+	}
+	j.busy = false
+}
+
+func (j *joiner) copy(ids []uint32) {
+	if need := len(ids) + idSlack; cap(j.dst)-len(j.dst) < need {
+		done := 0
+		if j.next > 0 {
+			done = j.cuts[j.next-1]
+		}
+		j.dst = growIDs(j.dst, need, len(j.dst)-j.had, done, j.cuts[len(j.cuts)-1]-done)
+	}
+	j.dst = append(j.dst, ids...)
 }
 
 // appendSteps appends the ids of a long text on this goroutine, part by part, so that a part is in the cache of the CPU for all stages.

@@ -67,23 +67,33 @@ func newReadyTokens(m *bpeModel, whole []uint64, spaces bool) (t readyTokens) {
 	for 5<<log < 8*v.size() {
 		log++
 	}
-	t = readyTokens{make([]readyEntry, 1<<log), uint(64 - log)}
+	t = readyTokens{touched[readyEntry](1 << log), uint(64 - log)}
 	for id := range uint32(v.size()) {
 		b := v.bytes(id)
 		if len(b) == 0 || len(b) > 3*readyBytes || whole != nil && whole[id>>6]>>(id&63)&1 == 0 {
 			continue
 		}
-		if spaces {
-			if bytes.IndexByte(b, ' ') >= 0 {
-				continue // a space in the text is never itself
+		if whole == nil { // of tokens with one text, the one that is found
+			if found, ok := v.find(b); !ok || found != id {
+				continue
 			}
-			b = bytes.ReplaceAll(b, spaceMarkUTF8, []byte{' '})
 		}
-		if len(b) > readyBytes {
-			continue
+		var key [readyBytes]byte
+		n := 0
+		for i := 0; i < len(b) && n >= 0; n++ {
+			switch c := b[i]; {
+			case n == readyBytes, spaces && c == ' ': // too long; a space in the text is never itself
+				n = -2
+			case spaces && c == spaceMarkUTF8[0] && bytes.HasPrefix(b[i:], spaceMarkUTF8):
+				key[n] = ' '
+				i += len(spaceMarkUTF8)
+			default:
+				key[n] = c
+				i++
+			}
 		}
-		if found, ok := v.find(v.bytes(id)); ok && found == id {
-			t.put(pieceKey(b), id)
+		if n > 0 {
+			t.put(pieceKey(key[:n]), id)
 		}
 	}
 	return t

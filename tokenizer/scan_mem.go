@@ -41,3 +41,15 @@ func classifyGo(t *[256]uint64, p unsafe.Pointer, m *masks) {
 	m[2], m[6] = c&m3|g<<32, c>>32|g&^m3
 	m[3], m[7] = d&m3|h<<32, d>>32|h&^m3
 }
+
+const pageBytes = 4096
+
+// touched makes a slice that is looked at before it is filled. Its memory is written first: a page of new memory that is read first is given
+// twice, the second time with word to all CPUs that the process runs on.
+func touched[T any](n int) []T {
+	s := make([]T, n)
+	for i := 0; i < n; i += max(1, pageBytes/int(unsafe.Sizeof(s[0]))) {
+		*(*byte)(unsafe.Pointer(&s[i])) = 0
+	}
+	return s
+}

@@ -29,7 +29,7 @@ type vocab struct {
 func newVocab(sizeHint int, raw bool) *vocab {
 	sizeHint = min(max(sizeHint, 16), maxVocab)
 	n := bits.Len(uint(sizeHint*2 - 1))
-	return &vocab{raw: raw, slots: make([]uint64, 1<<n), shift: uint(64 - n),
+	return &vocab{raw: raw, slots: touched[uint64](1 << n), shift: uint(64 - n),
 		places: make([]uint64, 0, sizeHint)}
 }
 
@@ -134,7 +134,7 @@ func (v *vocab) enter(start, n int, id uint32, hash uint64) error {
 
 func (v *vocab) rehash() {
 	old := v.slots
-	v.slots = make([]uint64, 2*len(old))
+	v.slots = touched[uint64](2 * len(old))
 	v.shift--
 	mask := uint64(len(v.slots) - 1)
 	for _, s := range old {
