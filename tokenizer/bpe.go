@@ -177,6 +177,13 @@ type merger struct {
 	treeRanks bool   // priorities fit the keys of tree
 }
 
+// mergesOnly is g without ignore_merges.
+func (g *merger) mergesOnly() merger {
+	m := *g
+	m.whole = nil
+	return m
+}
+
 func newMerger(m *bpeModel) *merger { return mergerOf(m, newPairTable(m.merges, m.symbols)) }
 
 // mergerOf is newMerger where the table of merges is there.

@@ -88,8 +88,7 @@ func newWideChars(m *bpeModel, mg *merger, adj *adjacency) *wideChars {
 	for i := range w.id {
 		w.id[i] = noID
 	}
-	plain := *mg
-	plain.whole = nil
+	plain := mg.mergesOnly()
 	var buf [4]uint32
 	for id := range uint32(m.vocab.size()) {
 		b := m.vocab.bytes(id)

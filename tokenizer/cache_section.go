@@ -106,8 +106,7 @@ func fastOf(m *bpeModel, mg *merger, spec fastSpec, cfg Config, tables *fastTabl
 		}
 	}
 	f.chars, f.whole, f.units, f.ready = tables.chars, tables.whole, tables.units, tables.ready
-	f.plain = *mg
-	f.plain.whole = nil
+	f.plain = mg.mergesOnly()
 	if m.byteLevel {
 		f.scan = newBlockScanner(kind, tables.adj)
 	}
@@ -385,8 +384,7 @@ func byteAdjacency(m *bpeModel, mg *merger) *adjacency {
 	if !m.ignoreMerges {
 		return a
 	}
-	plain := *mg
-	plain.whole = nil
+	plain := mg.mergesOnly()
 	var buf [64]uint32
 	for id := range uint32(m.vocab.size()) {
 		b := m.vocab.bytes(id)

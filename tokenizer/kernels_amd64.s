@@ -955,6 +955,24 @@ suspect512Done:
 	MOVQ BX, mask+32(FP)
 	RET
 
+DATA sixteenPlaces<>+0(SB)/4, $0x00000000
+DATA sixteenPlaces<>+4(SB)/4, $0x00000001
+DATA sixteenPlaces<>+8(SB)/4, $0x00000002
+DATA sixteenPlaces<>+12(SB)/4, $0x00000003
+DATA sixteenPlaces<>+16(SB)/4, $0x00000004
+DATA sixteenPlaces<>+20(SB)/4, $0x00000005
+DATA sixteenPlaces<>+24(SB)/4, $0x00000006
+DATA sixteenPlaces<>+28(SB)/4, $0x00000007
+DATA sixteenPlaces<>+32(SB)/4, $0x00000008
+DATA sixteenPlaces<>+36(SB)/4, $0x00000009
+DATA sixteenPlaces<>+40(SB)/4, $0x0000000a
+DATA sixteenPlaces<>+44(SB)/4, $0x0000000b
+DATA sixteenPlaces<>+48(SB)/4, $0x0000000c
+DATA sixteenPlaces<>+52(SB)/4, $0x0000000d
+DATA sixteenPlaces<>+56(SB)/4, $0x0000000e
+DATA sixteenPlaces<>+60(SB)/4, $0x0000000f
+GLOBL sixteenPlaces<>(SB), RODATA|NOPTR, $64
+
 // func mergeAVX512(w *byte, t *byte)
 // Requires: AVX, AVX2, AVX512F, BMI, BMI2, POPCNT
 TEXT ·mergeAVX512(SB), NOSPLIT, $8-16
@@ -971,7 +989,7 @@ TEXT ·mergeAVX512(SB), NOSPLIT, $8-16
 	VMOVDQA64  Z1, Z0
 	VMOVDQU32  100(AX), K1, Z0
 	VPSLLD     $0x04, Z0, Z0
-	VPORD      mergePlaces<>+0(SB), Z0, Z0
+	VPORD      sixteenPlaces<>+0(SB), Z0, Z0
 	MOVQ       $0x9e3779b97f4a7c15, DI
 	MOVQ       (DX), R8
 	MOVQ       8(DX), R9
@@ -1135,42 +1153,6 @@ mergeEnd:
 	MOVQ          CX, 200(AX)
 	VZEROUPPER
 	RET
-
-DATA mergePlaces<>+0(SB)/4, $0x00000000
-DATA mergePlaces<>+4(SB)/4, $0x00000001
-DATA mergePlaces<>+8(SB)/4, $0x00000002
-DATA mergePlaces<>+12(SB)/4, $0x00000003
-DATA mergePlaces<>+16(SB)/4, $0x00000004
-DATA mergePlaces<>+20(SB)/4, $0x00000005
-DATA mergePlaces<>+24(SB)/4, $0x00000006
-DATA mergePlaces<>+28(SB)/4, $0x00000007
-DATA mergePlaces<>+32(SB)/4, $0x00000008
-DATA mergePlaces<>+36(SB)/4, $0x00000009
-DATA mergePlaces<>+40(SB)/4, $0x0000000a
-DATA mergePlaces<>+44(SB)/4, $0x0000000b
-DATA mergePlaces<>+48(SB)/4, $0x0000000c
-DATA mergePlaces<>+52(SB)/4, $0x0000000d
-DATA mergePlaces<>+56(SB)/4, $0x0000000e
-DATA mergePlaces<>+60(SB)/4, $0x0000000f
-GLOBL mergePlaces<>(SB), RODATA|NOPTR, $64
-
-DATA sixteenPlaces<>+0(SB)/4, $0x00000000
-DATA sixteenPlaces<>+4(SB)/4, $0x00000001
-DATA sixteenPlaces<>+8(SB)/4, $0x00000002
-DATA sixteenPlaces<>+12(SB)/4, $0x00000003
-DATA sixteenPlaces<>+16(SB)/4, $0x00000004
-DATA sixteenPlaces<>+20(SB)/4, $0x00000005
-DATA sixteenPlaces<>+24(SB)/4, $0x00000006
-DATA sixteenPlaces<>+28(SB)/4, $0x00000007
-DATA sixteenPlaces<>+32(SB)/4, $0x00000008
-DATA sixteenPlaces<>+36(SB)/4, $0x00000009
-DATA sixteenPlaces<>+40(SB)/4, $0x0000000a
-DATA sixteenPlaces<>+44(SB)/4, $0x0000000b
-DATA sixteenPlaces<>+48(SB)/4, $0x0000000c
-DATA sixteenPlaces<>+52(SB)/4, $0x0000000d
-DATA sixteenPlaces<>+56(SB)/4, $0x0000000e
-DATA sixteenPlaces<>+60(SB)/4, $0x0000000f
-GLOBL sixteenPlaces<>(SB), RODATA|NOPTR, $64
 
 // func emitPlacesAVX512(dst *byte, pos uint32, st uint64)
 // Requires: AVX, AVX512F, POPCNT

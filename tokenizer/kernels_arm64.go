@@ -52,11 +52,3 @@ func suspects(rows *[8][16]byte, p unsafe.Pointer, n int) (blocks int, mask uint
 	}
 	return suspectsGo(rows, p, n)
 }
-
-func emitHits(q *probes, i, n int, tab, out unsafe.Pointer) (int, unsafe.Pointer) {
-	return emitHitsGo(q, i, n, tab, out)
-}
-
-func mergeShort(*shortWork, *mergeTables) bool { return false }
-
-func emitPlaces(dst unsafe.Pointer, pos uint32, st uint64) { emitPlacesGo(dst, pos, st) }

@@ -17,11 +17,3 @@ func validBlocks(unsafe.Pointer, int) bool { return false }
 func suspects(rows *[8][16]byte, p unsafe.Pointer, n int) (blocks int, mask uint64) {
 	return suspectsGo(rows, p, n)
 }
-
-func mergeShort(*shortWork, *mergeTables) bool { return false }
-
-func emitHits(q *probes, i, n int, tab, out unsafe.Pointer) (int, unsafe.Pointer) {
-	return emitHitsGo(q, i, n, tab, out)
-}
-
-func emitPlaces(dst unsafe.Pointer, pos uint32, st uint64) { emitPlacesGo(dst, pos, st) }

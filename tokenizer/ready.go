@@ -78,23 +78,22 @@ func newReadyTokens(m *bpeModel, whole []uint64, spaces bool) (t readyTokens) {
 				continue
 			}
 		}
-		var key [readyBytes]byte
-		n := 0
-		for i := 0; i < len(b) && n >= 0; n++ {
-			switch c := b[i]; {
-			case n == readyBytes, spaces && c == ' ': // too long; a space in the text is never itself
-				n = -2
-			case spaces && c == spaceMarkUTF8[0] && bytes.HasPrefix(b[i:], spaceMarkUTF8):
-				key[n] = ' '
-				i += len(spaceMarkUTF8)
-			default:
-				key[n] = c
-				i++
-			}
-		}
-		if n > 0 {
-			t.put(pieceKey(key[:n]), id)
+		if b = readyText(b, spaces); len(b) > 0 && len(b) <= readyBytes {
+			t.put(pieceKey(b), id)
 		}
 	}
 	return t
+}
+
+// readyText is a token as a piece of text spells it, nil for one that no piece does.
+func readyText(token []byte, spaces bool) []byte {
+	switch {
+	case !spaces:
+		return token
+	case bytes.IndexByte(token, ' ') >= 0:
+		return nil // a space in the text is never itself
+	case bytes.Contains(token, spaceMarkUTF8):
+		return bytes.ReplaceAll(token, spaceMarkUTF8, []byte{' '})
+	}
+	return token
 }

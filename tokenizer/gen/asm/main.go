@@ -24,6 +24,10 @@ func main() {
 	valid("validAVX512", 64)
 	suspectsAVX2()
 	suspectsAVX512()
+	sixteenPlaces = GLOBL("sixteenPlaces", RODATA|NOPTR)
+	for i := range 16 {
+		DATA(4*i, U32(i))
+	}
 	mergeAVX512()
 	emitPlaces()
 	Generate()
@@ -39,14 +43,7 @@ func classifyAVX2() {
 	rows := Mem{Base: Load(Param("rows"), GP64()).(Register)}
 	p := Mem{Base: Load(Param("p"), GP64()).(Register)}
 	m := Mem{Base: Load(Param("m"), GP64()).(Register)}
-	all := func(v uint64) VecVirtual {
-		g, x, y := GP64(), XMM(), YMM()
-		MOVQ(U64(v), g)
-		MOVQ(g, x)
-		VPBROADCASTQ(x, y)
-		return y
-	}
-	seventy, ten := all(0x7070707070707070), all(0x1010101010101010)
+	seventy, ten := all(0x70, YMM), all(0x10, YMM)
 	var x, cls [2]VecVirtual
 	lo, hi := GP64(), GP64()
 	out := func(v [2]VecVirtual, lane int) {
@@ -115,4 +112,13 @@ func classifyAVX512() {
 	}
 	VZEROUPPER()
 	RET()
+}
+
+// all gives a vector of the kind that vec makes, with v in each byte.
+func all(v uint64, vec func() VecVirtual) VecVirtual {
+	g, x, y := GP64(), XMM(), vec()
+	MOVQ(U64(v*0x0101010101010101), g)
+	MOVQ(g, x)
+	VPBROADCASTQ(x, y)
+	return y
 }

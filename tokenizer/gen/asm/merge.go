@@ -24,6 +24,9 @@ const (
 	fibonacci = 0x9e3779b97f4a7c15
 )
 
+// sixteenPlaces holds 0 to 15 in 32 bits each.
+var sixteenPlaces Mem
+
 // mergeAVX512 does all merges of a piece of up to 16 symbols. A lane holds rank<<4 | place of the pair that begins there; the smallest
 // is the next merge. Symbols keep their places, and a mask says which are left. A pair is found as pairTable.find does it.
 func mergeAVX512() {
@@ -45,11 +48,7 @@ func mergeAVX512() {
 	VMOVDQA64(ones, lanes)
 	VMOVDQU32(w.Offset(workRank), k, lanes)
 	VPSLLD(Imm(4), lanes, lanes)
-	places := GLOBL("mergePlaces", RODATA|NOPTR)
-	for i := range 16 {
-		DATA(4*i, U32(i))
-	}
-	VPORD(places, lanes, lanes)
+	VPORD(sixteenPlaces, lanes, lanes)
 	fib := GP64()
 	MOVQ(U64(fibonacci), fib)
 	slots, filter := GP64(), GP64()
@@ -184,17 +183,13 @@ func mergeAVX512() {
 
 // emitPlaces writes pos plus the place of each bit of st to dst, sixteen places at a time; what it writes behind them is none.
 func emitPlaces() {
-	iota := GLOBL("sixteenPlaces", RODATA|NOPTR)
-	for i := range 16 {
-		DATA(4*i, U32(i))
-	}
 	TEXT("emitPlacesAVX512", NOSPLIT, "func(dst *byte, pos uint32, st uint64)")
 	dst := Load(Param("dst"), GP64()).(Register)
 	pos, st := Load(Param("pos"), GP32()), Load(Param("st"), GP64()).(GPVirtual)
 	n, k := GP64(), K()
 	places, sixteen, at := ZMM(), ZMM(), ZMM()
 	VPBROADCASTD(pos, places)
-	VPADDD(iota, places, places)
+	VPADDD(sixteenPlaces, places, places)
 	MOVL(U32(16), n.As32())
 	VPBROADCASTD(n.As32(), sixteen)
 	for i := range 4 {

@@ -60,13 +60,6 @@ func valid(name string, width int) {
 		or = func(a, b, c Op) { VPORQ(a, b, c) }
 		and, xor = func(a, b, c Op) { VPANDQ(a, b, c) }, func(a, b, c Op) { VPXORQ(a, b, c) }
 	}
-	all := func(v uint64) VecVirtual {
-		g, x, y := GP64(), XMM(), vec()
-		MOVQ(U64(v*0x0101010101010101), g)
-		MOVQ(g, x)
-		VPBROADCASTQ(x, y)
-		return y
-	}
 	var t [3]VecVirtual
 	for i := range t {
 		t[i] = vec()
@@ -76,8 +69,8 @@ func valid(name string, width int) {
 			VBROADCASTI128(tables[i], t[i])
 		}
 	}
-	nibble, third, fourth, top := all(0x0f), all(0xe0-0x80), all(0xf0-0x80), all(0x80)
-	bad := all(0)
+	nibble, third, fourth, top := all(0x0f, vec), all(0xe0-0x80, vec), all(0xf0-0x80, vec), all(0x80, vec)
+	bad := all(0, vec)
 	at := Mem{Base: p.(Register)}
 
 	Label("loop")
@@ -161,14 +154,7 @@ func suspectsAVX2() {
 	p := Load(Param("p"), GP64())
 	n := Load(Param("n"), GP64())
 	at := Mem{Base: p.(Register)}
-	all := func(v uint64) VecVirtual {
-		g, x, y := GP64(), XMM(), YMM()
-		MOVQ(U64(v*0x0101010101010101), g)
-		MOVQ(g, x)
-		VPBROADCASTQ(x, y)
-		return y
-	}
-	c0, top, seventy, ten := all(0xc0), all(0x80), all(0x70), all(0x10)
+	c0, top, seventy, ten := all(0xc0, YMM), all(0x80, YMM), all(0x70, YMM), all(0x10, YMM)
 	blocks, mask, high := GP64(), GP64(), GP64()
 	XORQ(blocks, blocks)
 	XORQ(mask, mask)
@@ -233,13 +219,10 @@ func suspectsAVX512() {
 	p := Load(Param("p"), GP64())
 	n := Load(Param("n"), GP64())
 	at := Mem{Base: p.(Register)}
-	first, second, c0 := ZMM(), ZMM(), ZMM()
+	first, second := ZMM(), ZMM()
 	VMOVDQU64(rows, first)
 	VMOVDQU64(rows.Offset(64), second)
-	g, x := GP64(), XMM()
-	MOVQ(U64(0xc0c0c0c0c0c0c0c0), g)
-	MOVQ(g, x)
-	VPBROADCASTQ(x, c0)
+	c0 := all(0xc0, ZMM)
 	blocks, mask := GP64(), GP64()
 	XORQ(blocks, blocks)
 	XORQ(mask, mask)
