@@ -66,14 +66,14 @@ cross:
 	  CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) vet ./... || exit 1; done
 
 # make bench-peers       builds llama.cpp and measures both in one run; results under bench/results
-bench-peers:
+bench-peers: testdata
 	bench/peers.sh
 	$(GO) build -o bin/krserve ./cmd/krserve
 	@mkdir -p bench/results
 	python3 bench/peers.py -krserve bin/krserve -peers $${PEERS:-.testdata/peers} -models .testdata -out bench/results/peers-$$(date -u +%F)
 
 # make bench-multi-turn  chats of many users on krserve and llama-server in one run; results under bench/results
-bench-multi-turn:
+bench-multi-turn: testdata
 	bench/peers.sh llama
 	$(GO) build -o bin/krserve ./cmd/krserve
 	@mkdir -p bench/results

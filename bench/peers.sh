@@ -2,7 +2,7 @@
 # Builds what krserve is measured against, under $PEERS (default .testdata/peers): llama.cpp from the sources that the
 # PyPI package llama-cpp-python ships, once for this CPU and once without AVX-512; and random models of a 7B shape.
 # About 25 minutes on 2 cores, 9 GB of disk. usage: bench/peers.sh [llama]; with llama, llama.cpp for this CPU alone.
-# Needs `make testdata`: what is built has to run SmolLM2, and the models get Qwen's vocabulary.
+# After `make testdata`: what is built has to run SmolLM2, and the models get Qwen's vocabulary.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 P=${PEERS:-.testdata/peers}

@@ -406,7 +406,10 @@ func TestShadow(t *testing.T) {
 			mu.Unlock()
 		}
 	})
-	serve(t, r, 0, 200)
+	for i := range 200 { // one after another: were 64 shadows to pile up, the next would be left out
+		serve(t, r, i, 1)
+		await(t, "the shadow's end", func() bool { return r.Status().Active == [2]int{} })
+	}
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
