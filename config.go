@@ -41,9 +41,14 @@ type Config struct {
 	NoSpeculation bool
 	// Tokenizer replaces the model's own.
 	Tokenizer *Tokenizer
-	// CacheDir is where the model's tokenizer is kept compiled, so that it loads ten times faster; "" keeps nothing. See
-	// tokenizer.Config.
+	// CacheDir is where the model's tokenizer is kept compiled, so that it loads ten times faster (see tokenizer.Config),
+	// and its quantised weights packed as the CPU's kernels take them, which is faster where weights are read for few
+	// tokens; "" keeps nothing. Packed weights are as large as the model: NoPackedWeights leaves them out. They are made
+	// by the first Open, mapped by the next ones, checked byte by byte and made again if the model's files have changed.
+	// Answers are the same with them and without. A folder that cannot be written, or has little room, is no error.
 	CacheDir string
+	// NoPackedWeights keeps no packed weights in CacheDir.
+	NoPackedWeights bool
 	// Fetch lets Open fetch a named model that the cache lacks. Without it Open touches no network.
 	Fetch bool
 	// Hub says where named models come from and where they are kept.

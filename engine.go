@@ -3,9 +3,11 @@ package krserve
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -175,6 +177,9 @@ func load(ctx context.Context, c Config, b backend.Backend, m *model.Model) (*En
 		return nil, err
 	}
 	limits := backend.Limits{Rows: cmp.Or(c.rows, stepRows), Blocks: blocks, Threads: c.Threads, KV: kv, Kernel: c.Kernel, ActivationBits: c.ActivationBits}
+	if c.CacheDir != "" && !c.NoPackedWeights {
+		limits.Packed, limits.Source = packedPath(c.CacheDir, m.Path), m.Source
+	}
 	compute, err := b.Load(g, limits)
 	if err != nil {
 		return nil, fmt.Errorf("backend %s: %w", b.Name(), loadError(err))
@@ -202,6 +207,14 @@ func load(ctx context.Context, c Config, b backend.Backend, m *model.Model) (*En
 			"context", contextTokens, "weight_bytes", st.WeightBytes)
 	}
 	return e, nil
+}
+
+// packedPath is where a model's packed weights are kept: one file for each model's place.
+func packedPath(dir, model string) string {
+	if abs, err := filepath.Abs(model); err == nil {
+		model = abs
+	}
+	return filepath.Join(dir, fmt.Sprintf("%x.packed", sha256.Sum256([]byte(model))))
 }
 
 // plan chooses the context and the number of KV blocks.

@@ -18,6 +18,7 @@ type modelOptions struct {
 	kvType                 string
 	threads, context       int
 	actBits                int
+	packed                 bool
 	kvBytes                int64 // for commands that run many requests at once
 }
 
@@ -29,6 +30,7 @@ func modelFlags(c *call) *modelOptions {
 	c.flags.IntVar(&m.actBits, "activation-bits", 0, "8 or 16 bits of activations; 8 reads prompts faster and answers less exactly; 0 is 16")
 	c.flags.IntVar(&m.threads, "threads", 0, "compute threads; 0 is one per physical core")
 	c.flags.IntVar(&m.context, "context", 0, "longest prompt plus answer in tokens; 0 is the model's own")
+	c.flags.BoolVar(&m.packed, "packed-weights", true, "keep the weights once more in the cache folder, as the kernels take them; answers are the same")
 	c.flags.StringVar(&m.kvType, "kv", "", "storage of keys and values: f16, q8_0 or q4; empty is f16, f32 for reference")
 	return m
 }
@@ -42,6 +44,7 @@ func (m *modelOptions) open(ctx context.Context, c *call, edit ...func(*krserve.
 	config := krserve.Config{
 		Model: m.model, Backend: m.backend, Kernel: m.kernel, Threads: m.threads, ContextTokens: m.context,
 		KVBytes: m.kvBytes, KVType: m.kvType, ActivationBits: m.actBits, Fetch: !hub.Offline, Hub: hub, CacheDir: cacheDir(),
+		NoPackedWeights: !m.packed,
 	}
 	for _, f := range edit {
 		f(&config)

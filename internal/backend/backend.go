@@ -32,6 +32,9 @@ type Limits struct {
 	Kernel string
 	// ActivationBits is 8 or 16: what matmuls of quantised weights round activations to; 0 is 16.
 	ActivationBits int
+	// Packed is the path of a file in which a backend may keep the weights once more, as its kernels take them; "" keeps
+	// none. It is made where it was not made from Source, a name of the model's files as they are now.
+	Packed, Source string
 }
 
 // Batch is one step's work: rows are tokens of many sequences, prefill chunks and decodes mixed.

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/krserve/krserve/internal/graph"
@@ -30,6 +33,8 @@ type Model struct {
 	Context int    // longest trained context in tokens
 	// Tokenizer is the file or directory that tokenizer.Open takes.
 	Tokenizer string
+	// Source names the files as they are now: their names, sizes and times.
+	Source string
 	// EndIDs are the ids that end an answer by config.json or generation_config.json; GGUF keeps them in the tokenizer.
 	EndIDs []uint32
 
@@ -44,11 +49,42 @@ func Open(path string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
+	source, open := sourceOf(path, info.IsDir()), openGGUF // before it is read: what changes meanwhile is another's
 	if info.IsDir() {
-		return openDir(path)
+		open = openDir
 	}
-	return openGGUF(path)
+	m, err := open(path)
+	if err == nil {
+		m.Source = source
+	}
+	return m, err
 }
+
+// shardName is how split GGUF files are called.
+var shardName = regexp.MustCompile(`-\d{5}(-of-\d{5}\.gguf)$`)
+
+// sourceOf names the files of a model by their names, sizes and times.
+func sourceOf(path string, dir bool) string {
+	pattern := globQuote.Replace(path)
+	if dir {
+		pattern = filepath.Join(pattern, "*.safetensors")
+	} else {
+		pattern = shardName.ReplaceAllString(pattern, "-*$1")
+	}
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		files = []string{path}
+	}
+	var b strings.Builder
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil {
+			fmt.Fprintf(&b, "%q %d %d\n", filepath.Base(f), info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return b.String()
+}
+
+var globQuote = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`)
 
 // Close unmaps the files. No graph, weight or backend model made from it may be used afterwards. Further calls do nothing.
 func (m *Model) Close() error {

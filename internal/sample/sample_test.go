@@ -441,3 +441,33 @@ func BenchmarkSample(b *testing.B) {
 		})
 	}
 }
+
+// TestArgmax: the first of the largest wherever it stands, and no NaN is overlooked.
+func TestArgmax(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 9))
+	for n := 1; n < 60; n++ {
+		x := make([]float32, n)
+		for range 20 {
+			for i := range x {
+				x[i] = float32(r.IntN(9) - 4)
+				if r.IntN(10) == 0 {
+					x[i] = float32(math.Inf(-1))
+				}
+			}
+			id, best, err := argmax(x)
+			switch want := slices.Max(x); {
+			case math.IsInf(float64(want), -1):
+				if err == nil {
+					t.Fatalf("%v: %d", x, id)
+				}
+			case err != nil || best != want || int(id) != slices.Index(x, want):
+				t.Fatalf("%v: %d, %v, %v", x, id, best, err)
+			}
+			k := r.IntN(n)
+			x[k] = float32(math.NaN())
+			if _, _, err := argmax(x); err == nil {
+				t.Fatalf("%v: NaN overlooked", x)
+			}
+		}
+	}
+}

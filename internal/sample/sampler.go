@@ -165,14 +165,23 @@ func (s *Sampler) adjust(logits []float32, t *Scratch) {
 	}
 }
 
-// argmax returns the first of the largest logits.
+// argmax returns the first of the largest logits. It passes by eight at a time, none of which exceeds the best or is NaN.
 func argmax(x []float32) (uint32, float32, error) {
 	best, id, bad := float32(math.Inf(-1)), -1, false
-	for i, v := range x {
-		if v > best {
-			best, id = v, i
-		} else if v != v {
-			bad = true
+	for i := 0; i < len(x); {
+		if i+8 <= len(x) {
+			q := x[i : i+8 : i+8]
+			if q[0] <= best && q[1] <= best && q[2] <= best && q[3] <= best && q[4] <= best && q[5] <= best && q[6] <= best && q[7] <= best {
+				i += 8
+				continue
+			}
+		}
+		for end := min(i+8, len(x)); i < end; i++ {
+			if v := x[i]; v > best {
+				best, id = v, i
+			} else if v != v {
+				bad = true
+			}
 		}
 	}
 	if bad || id < 0 || math.IsInf(float64(best), 1) {

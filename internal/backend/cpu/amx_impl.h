@@ -136,14 +136,18 @@ X(0, 0, 0) X(0, 0, 1) X(0, 1, 0) X(0, 1, 1) X(1, 0, 0) X(1, 0, 1) X(1, 1, 0) X(1
 KR_KINDS(X)
 #undef X
 
-/* Blocks [b, b+k) of a strip, one of `ahead` in work if what follows them is to be fetched, else of 0. Codes become code - OFF, signed, where the type has an offset and no minima. */
-static KT void amx_unpack(const kr_weight *w, int n, int b, int k, tblk *t, int ahead) {
+/* Blocks [b, b+k) of a strip, one of `ahead` in work if what follows them is to be fetched, else of 0. Codes become
+ * code - OFF, signed, where the type has an offset and no minima. */
+INL void amx_unpack_from(const int packed, const kr_weight *w, int n, int b, int k, tblk *t, int ahead) {
+    group_run run;
+    run.first = run.end = 0;
+    const strip s = { w, n, packed, 0, &run };
     switch (w->type) {
 #define X(type, kind, off, bytes, per) \
     case KR_##type: \
         for (int i = 0; i < k; i += UNPACK_##type) { \
-            if (ahead) prefetch(w->data + (size_t)n * w->stride + AHEAD(w, ahead) + (size_t)((b + i) / (per)) * (VL * (bytes)), VL * (bytes)); \
-            unpack_##type(w, n, b + i, t + i); \
+            if (ahead) fetch(w, n, b + i, packed, bytes, per, ahead); \
+            unpack_##type(s, b + i, t + i); \
             for (int u = i; OFF_##kind && u < i + UNPACK_##type; u++) \
                 for (int j = 0; j < 8; j++) t[u].w[j] = _mm512_sub_epi8(t[u].w[j], vb_set(OFF_##kind)); \
         } \
@@ -151,6 +155,9 @@ static KT void amx_unpack(const kr_weight *w, int n, int b, int k, tblk *t, int 
     KR_QUANT_TYPES(X)
 #undef X
     }
+}
+static KT void amx_unpack(const kr_weight *w, int n, int b, int k, tblk *t, int ahead) {
+    if (w->packed) amx_unpack_from(1, w, n, b, k, t, ahead); else amx_unpack_from(0, w, n, b, k, t, ahead);
 }
 
 static KT void matmul_amx(const kr_weight *w, int n0, int n1, const kr_xblk *x, size_t xs, int m, float *y, size_t ldy, void *tile, int wide) {

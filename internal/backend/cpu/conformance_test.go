@@ -3,6 +3,7 @@
 package cpu_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -20,7 +21,8 @@ var features = map[string]cpuid.FeatureID{
 	"AVX2": cpuid.AVX2, "AVXVNNI": cpuid.AVXVNNI, "AVX512VNNI": cpuid.AVX512VNNI, "AMXINT8": cpuid.AMXINT8, "NEON": cpuid.ASIMD, "DOTPROD": cpuid.ASIMDDP, "I8MM": cpuid.I8MM,
 }
 
-// TestConformance runs the suite of all backends on every kernel variant that this machine has.
+// TestConformance runs the suite of all backends on every kernel variant that this machine has, from weights as they
+// are stored and, but for what is portable C, packed.
 func TestConformance(t *testing.T) {
 	b, err := cpu.New()
 	if err != nil {
@@ -42,6 +44,7 @@ func TestConformance(t *testing.T) {
 			}
 			backendtest.Run(t, b, o)
 			o.Threads = []int{3}
+			o.Limits.Packed = filepath.Join(t.TempDir(), "w"+cpu.PackedSuffix)
 			if name != "generic" || !testing.Short() {
 				o.Limits.ActivationBits = 8
 				t.Run("8", func(t *testing.T) { backendtest.Run(t, b, o) })

@@ -19,6 +19,7 @@ import (
 
 	"github.com/krserve/krserve/internal/backend"
 	"github.com/krserve/krserve/internal/graph"
+	"github.com/krserve/krserve/internal/mem"
 	"github.com/krserve/krserve/internal/quant"
 )
 
@@ -71,6 +72,7 @@ type model struct {
 	width int
 	block int // bytes, as ReadBlocks has them
 	pins  runtime.Pinner
+	packs *mem.Mapping // or nil
 	stats backend.Stats
 	took  time.Duration
 	graph *graph.Graph
@@ -107,6 +109,10 @@ func (cpuBackend) Load(g *graph.Graph, l backend.Limits) (backend.Model, error) 
 	m := &model{vocab: g.Vocab, width: g.Width, block: l.KV.BlockBytes(g)}
 	m.b = backend.Bounds{Rows: l.Rows, Vocab: g.Vocab, Blocks: l.Blocks}
 	c, weightBytes := m.convert(g, p)
+	name := C.GoString(k.name)
+	if l.Packed != "" && name != "generic" && name != Accelerate {
+		m.packs = packed(l.Packed, l.Source, g, p, unsafe.Slice(c.mats, len(g.Weights)), threads)
+	}
 	measured := tune(g, p, &c, k, l.Kernel != "")
 	c.rows, c.blocks, c.threads = C.int32_t(l.Rows), C.int32_t(l.Blocks), C.int32_t(threads)
 	c.block, c.kv = C.uint64_t(m.block), C.int32_t(l.KV)
@@ -114,12 +120,14 @@ func (cpuBackend) Load(g *graph.Graph, l backend.Limits) (backend.Model, error) 
 	var what *C.char
 	if m.c = C.kr_load(&c, k, &need, &what); m.c == nil {
 		freePlan(&c)
-		m.pins.Unpin()
+		m.release()
 		return nil, fmt.Errorf("cpu: %s: %w: %d bytes needed (%d rows, %d KV blocks of %d bytes, %d threads)", C.GoString(what), backend.ErrMemory, uint64(need), l.Rows, l.Blocks, m.block, threads)
 	}
-	name := C.GoString(k.name)
 	if l.ActivationBits == 8 {
 		name += ", 8-bit activations"
+	}
+	if m.packs != nil {
+		name += ", packed weights"
 	}
 	m.stats = backend.Stats{Backend: "cpu", Threads: threads, WeightBytes: weightBytes, ScratchBytes: int64(p.work), Identity: identity(l.Kernel == Accelerate, l.ActivationBits == 8)}
 	m.stats.Kernels = chosen(g, name, measured)
@@ -386,9 +394,23 @@ func (m *model) Stats() backend.Stats {
 
 func (m *model) Bandwidth() float64 {
 	if m.bandwidth == 0 && !m.closed {
-		m.bandwidth = readSpeed(m.graph, m.stats.Threads)
+		m.bandwidth = readSpeed(m.largest(), m.stats.Threads)
 	}
 	return m.bandwidth
+}
+
+// largest is the largest matrix as it is read.
+func (m *model) largest() []byte {
+	var b []byte
+	for i := range m.graph.Weights {
+		if d := m.graph.Weights[i].Data; len(d) > len(b) {
+			b = d
+		}
+	}
+	if m.packs != nil && len(m.packs.Bytes()) > len(b) {
+		b = m.packs.Bytes()
+	}
+	return b
 }
 
 func (m *model) Close() error {
@@ -397,6 +419,14 @@ func (m *model) Close() error {
 	}
 	m.closed = true
 	C.kr_free(m.c)
+	return m.release()
+}
+
+// release lets go of the weights.
+func (m *model) release() error {
 	m.pins.Unpin()
-	return nil
+	if m.packs == nil {
+		return nil
+	}
+	return m.packs.Close()
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,7 +35,8 @@ func tiny(t testing.TB, l backend.Limits) backend.Model {
 	return m
 }
 
-// TestVariantsAgree: every kernel variant of this machine gives the same bits, with any number of threads.
+// TestVariantsAgree: every kernel variant of this machine gives the same bits, with any number of threads, and from
+// packed weights.
 func TestVariantsAgree(t *testing.T) {
 	names, usable := cpu.Variants()
 	var want []float32
@@ -44,18 +46,22 @@ func TestVariantsAgree(t *testing.T) {
 			if !usable[i] {
 				continue
 			}
-			m := tiny(t, backend.Limits{Rows: 40, Blocks: 3, Threads: threads, Kernel: name})
-			l, err := m.Step(rows([]uint32{5, 3, 9, 1, 7, 2, 2, 8, 30, 31, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 4, 5, 6, 7}, 0, blockTable(2), true))
+			l := backend.Limits{Rows: 40, Blocks: 3, Threads: threads, Kernel: name}
+			if threads == 2 {
+				l.Packed = filepath.Join(t.TempDir(), "w"+cpu.PackedSuffix)
+			}
+			m := tiny(t, l)
+			out, err := m.Step(rows([]uint32{5, 3, 9, 1, 7, 2, 2, 8, 30, 31, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 4, 5, 6, 7}, 0, blockTable(2), true))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if want == nil {
-				want, first = append(want, l.Data...), name
+				want, first = append(want, out.Data...), name
 				continue
 			}
 			for k := range want {
-				if math.Float32bits(want[k]) != math.Float32bits(l.Data[k]) {
-					t.Fatalf("%s with %d threads: logit %d is %v, %s has %v", name, threads, k, l.Data[k], first, want[k])
+				if math.Float32bits(want[k]) != math.Float32bits(out.Data[k]) {
+					t.Fatalf("%s with %d threads: logit %d is %v, %s has %v", name, threads, k, out.Data[k], first, want[k])
 				}
 			}
 		}

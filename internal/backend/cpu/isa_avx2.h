@@ -60,6 +60,7 @@ INL void vi_store8(int8_t *p, vi a) {
 INL vb vb_bcast4(const int8_t *p) { int32_t v; memcpy(&v, p, 4); return _mm256_set1_epi32(v); }
 
 /* ---- bytes ---- */
+INL vb vb_load(const uint8_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
 INL vb vb_set(int x) { return _mm256_set1_epi8((char)x); }
 INL vb vb_and(vb a, vb b) { return _mm256_and_si256(a, b); }
 INL vb vb_or(vb a, vb b) { return _mm256_or_si256(a, b); }

@@ -41,6 +41,7 @@ INL void vi_store8(int8_t *p, vi a) { _mm_storeu_si128((__m128i *)(void *)p, _mm
 INL vb vb_bcast4(const int8_t *p) { int32_t v; memcpy(&v, p, 4); return _mm512_set1_epi32(v); }
 
 /* ---- bytes ---- */
+INL vb vb_load(const uint8_t *p) { return _mm512_loadu_si512(p); }
 INL vb vb_set(int x) { return _mm512_set1_epi8((char)x); }
 INL vb vd_set(uint32_t x) { return _mm512_set1_epi32((int)x); }
 INL vb vb_and(vb a, vb b) { return _mm512_and_si512(a, b); }

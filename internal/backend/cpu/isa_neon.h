@@ -54,6 +54,7 @@ INL void vi_store8(int8_t *p, vi a) {
 INL vb vb_bcast4(const int8_t *p) { uint32_t v; memcpy(&v, p, 4); return vreinterpretq_u8_u32(vdupq_n_u32(v)); }
 
 /* ---- bytes ---- */
+INL vb vb_load(const uint8_t *p) { return vld1q_u8(p); }
 INL vb vb_set(int x) { return vdupq_n_u8((uint8_t)x); }
 INL vb vd_set(uint32_t x) { return vreinterpretq_u8_u32(vdupq_n_u32(x)); }
 INL vb vb_and(vb a, vb b) { return vandq_u8(a, b); }

@@ -111,7 +111,7 @@ INL void tile_rows(const int NV, const int zk, const int grp, const int s8, cons
 }
 
 #ifdef KR_SCALAR_UNPACK
-/* Unpacking through the scalar decoder: block b of rows [n, n+VL). */
+/* Unpacking through the scalar decoder, from weights as they are stored: block b of rows [n, n+VL). */
 static KT __attribute__((noinline)) void unpack_scalar(const kr_weight *w, int n, int b, tblk *t) {
     const kr_traits *tr = &kr_types[w->type];
     uint8_t *o = (uint8_t *)t->w;
@@ -158,17 +158,11 @@ INL int tile_blocks(int nb, const int step) {
     return (kb + step - 1) / step * step;
 }
 
-/* Affine types take scales by runs of groups; for one row, 4-bit codes, which lie in pairs, as even and odd ones, for
- * which x is put in that order: the sums are exact and have none. */
+/* For one row of X, affine codes of 4 bits, which lie in pairs, are taken as even and odd ones, and x is put in that
+ * order: the sums are exact and have none. */
 #ifdef KR_SCALAR_UNPACK
-#define AFFINE_BITS(t) 0
-#define AFFINE_RUNS(r)
-#define AFFINE_BLOCK(w, n, b, t, bits, split, run)
 #define SPLITS(t) 0
 #else
-#define AFFINE_BITS(t) ((t) == KR_AFF2 ? 2 : (t) == KR_AFF3 ? 3 : (t) == KR_AFF4 ? 4 : (t) == KR_AFF5 ? 5 : (t) == KR_AFF6 ? 6 : (t) == KR_AFF8 ? 8 : 0)
-#define AFFINE_RUNS(r) affine_run r[2]; r[0].g = r[1].g = -1; r[0].end = r[1].end = r[0].next = r[1].next = 0;
-#define AFFINE_BLOCK(w, n, b, t, bits, split, run) affine_block(w, n, b, t, bits, split, run)
 #define SPLITS(t) ((t) == KR_AFF4)
 #endif
 /* Of 32 bytes, the even ones and then the odd ones. */
@@ -196,50 +190,65 @@ INL void even_odd(const kr_xblk *x, int nb, const int wide, void *o) {
     }
 }
 
+/* A packed strip is one stream; the hardware follows it, but not from page to page. */
+#define AHEAD_PACKED (6 << 10)
+/* Fetches what comes `strips` after the blocks [b, b+per) of rows [n, n+VL), per being what is stored as one. */
+INL void fetch(const kr_weight *w, int n, int b, const int packed, const int bytes, const int per, int strips) {
+    const size_t at = (size_t)(b / per), stride = w->stride;
+    if (b % per) return;
+    if (!packed) prefetch(w->data + (size_t)n * stride + AHEAD(w, strips) + at * (size_t)(VL * bytes), VL * bytes);
+    else if (n % KR_STRIP == 0) prefetch(w->packed + (size_t)n * stride + AHEAD_PACKED + at * (size_t)(KR_STRIP * bytes), KR_STRIP * bytes);
+}
+
 /* A matmul per type: UNPACK_<type> blocks per call of its unpacking. */
 #define X(type, kind, off, bytes, per) \
-INL void gemv_##type(const int wide, const int split, const kr_weight *w, int n, const kr_xblk *x, float *y) { \
+INL void gemv_##type(const int wide, const int split, const int packed, const kr_weight *w, int n, const kr_xblk *x, float *y) { \
     vf acc[MRI][2]; \
     const char *const xr[1] = { (const char *)x }; \
+    group_run run; \
+    run.first = run.end = 0; \
+    const strip s = { w, n, packed, split, &run }; \
     const int nb = w->cols / QK; \
     acc[0][0] = vf_zero(); \
-    const uint8_t *ahead = w->data + (size_t)n * w->stride + AHEAD(w, 1); \
-    AFFINE_RUNS(run) \
-    (void)split; \
-    for (int b = 0; b < nb; b += UNPACK_##type, ahead += VL * (bytes)) { \
+    for (int b = 0; b < nb; b += UNPACK_##type) { \
         tblk t[UNPACK_##type]; \
-        prefetch(ahead, VL * (bytes)); \
-        if (AFFINE_BITS(KR_##type)) AFFINE_BLOCK(w, n, b, t, AFFINE_BITS(KR_##type), split, run); \
-        else unpack_##type(w, n, b, t); \
+        fetch(w, n, b, packed, bytes, per, 1); \
+        unpack_##type(s, b, t); \
         for (int i = 0; i < UNPACK_##type; i++) dots1_##kind(wide, xr, (size_t)(b + i) * KR_XSIZE(wide), t + i, acc); \
     } \
     vf_store(y, acc[0][0]); \
 } \
-static KT void mat_##type(const kr_weight *w, int n0, int n1, const kr_xblk *x, size_t xs, int m, float *y, size_t ldy, void *tile, int wide) { \
+INL void rows_of_##type(const int packed, const kr_weight *w, int n0, int n1, const kr_xblk *x, size_t xs, int m, float *y, size_t ldy, void *tile, int wide) { \
     const int nb = w->cols / QK, kb = tile_blocks(nb, UNPACK_##type); \
     int n = n0; \
     if (m == 1 && SPLITS(KR_##type) && (size_t)nb * KR_XSIZE(wide) <= KR_TILE_BYTES) { \
         if (wide) even_odd(x, nb, 1, tile); else even_odd(x, nb, 0, tile); \
-        if (wide) for (; n + VL <= n1; n += VL) gemv_##type(1, SPLITS(KR_##type), w, n, tile, y + n); \
-        else for (; n + VL <= n1; n += VL) gemv_##type(0, SPLITS(KR_##type), w, n, tile, y + n); \
-    } else if (m == 1 && wide) { for (; n + VL <= n1; n += VL) gemv_##type(1, 0, w, n, x, y + n); } \
-    else if (m == 1) { for (; n + VL <= n1; n += VL) gemv_##type(0, 0, w, n, x, y + n); } \
+        if (wide) for (; n + VL <= n1; n += VL) gemv_##type(1, SPLITS(KR_##type), packed, w, n, tile, y + n); \
+        else for (; n + VL <= n1; n += VL) gemv_##type(0, SPLITS(KR_##type), packed, w, n, tile, y + n); \
+    } else if (m == 1 && wide) { for (; n + VL <= n1; n += VL) gemv_##type(1, 0, packed, w, n, x, y + n); } \
+    else if (m == 1) { for (; n + VL <= n1; n += VL) gemv_##type(0, 0, packed, w, n, x, y + n); } \
     else for (int two; n + VL <= n1; n += two ? 2 * VL : VL) { \
         tblk *t0 = tile, *t1 = t0 + KB_MOST; \
-        AFFINE_RUNS(run) \
+        group_run run[2]; \
+        run[0].first = run[0].end = run[1].first = run[1].end = 0; \
         two = n + 2 * VL <= n1; \
         for (int b = 0; b < nb; b += kb) { \
             const int k = nb - b < kb ? nb - b : kb; \
-            for (int v = 0; v <= two; v++) \
+            for (int v = 0; v <= two; v++) { \
+                const strip s = { w, n + v * VL, packed, 0, run + v }; \
                 for (int i = 0; i < k; i += UNPACK_##type) { \
-                    if (m <= AHEAD_ROWS) prefetch(w->data + (size_t)(n + v * VL) * w->stride + AHEAD(w, 1 + two) + (size_t)((b + i) / (per)) * (VL * (bytes)), VL * (bytes)); \
-                    if (AFFINE_BITS(KR_##type)) AFFINE_BLOCK(w, n + v * VL, b + i, (v ? t1 : t0) + i, AFFINE_BITS(KR_##type), 0, run + v); \
-                    else unpack_##type(w, n + v * VL, b + i, (v ? t1 : t0) + i); \
+                    if (m <= AHEAD_ROWS) fetch(w, n + v * VL, b + i, packed, bytes, per, 1 + two); \
+                    unpack_##type(s, b + i, (v ? t1 : t0) + i); \
                 } \
+            } \
             rows_##kind(wide, two, m, xat((const char *)x, (size_t)b * KR_XSIZE(wide)), xs, t0, two ? t1 : t0, k, y + n, ldy, b == 0); \
         } \
     } \
     if (n < n1) for (int r = 0; r < m; r++) kr_dot_rows(w, n, n1, xat((const char *)x, (size_t)r * xs), y + (size_t)r * ldy, wide); \
+} \
+static KT void mat_##type(const kr_weight *w, int n0, int n1, const kr_xblk *x, size_t xs, int m, float *y, size_t ldy, void *tile, int wide) { \
+    if (w->packed) rows_of_##type(1, w, n0, n1, x, xs, m, y, ldy, tile, wide); \
+    else rows_of_##type(0, w, n0, n1, x, xs, m, y, ldy, tile, wide); \
 }
 KR_QUANT_TYPES(X)
 #undef X

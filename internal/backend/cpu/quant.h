@@ -55,9 +55,13 @@ typedef struct {
 } kr_xblk2;
 #define KR_XSIZE(wide) ((wide) ? sizeof(kr_xblk2) : sizeof(kr_xblk))
 
+/* Rows of a packed strip. */
+#define KR_STRIP 16
+
 /* A weight matrix as the file stores it. */
 typedef struct {
     const uint8_t *data;
+    const uint8_t *packed;             /* the same bytes as pack.c orders them, or NULL */
     const uint8_t *scales, *biases;    /* affine types: cols/group per row */
     int32_t type, rows, cols;
     int32_t group, aux;                /* weights per scale; F32, F16 or BF16 */
@@ -112,6 +116,8 @@ void kr_dequant(const kr_weight *w, size_t r, int k, int n, float *out);
 void kr_dequant_row(const kr_weight *w, size_t r, float *out);
 /* The rule above, said plainly, for rows [n0,n1) and one x. Also what kernels use for rows that fill no vector. */
 void kr_dot_rows(const kr_weight *w, int n0, int n1, const kr_xblk *x, float *y, int wide);
+/* pack.c: rows [16*strip, 16*strip+16) as 16*stride bytes, those that w lacks as zeros. */
+void kr_pack(const kr_weight *w, int strip, uint8_t *out);
 /* The same for F32, F16 and BF16 weights: y = fma(w[k], x[k], y) for k = 0, 1, … */
 void kr_dot_rows_float(const kr_weight *w, int n0, int n1, const float *x, float *y);
 #endif

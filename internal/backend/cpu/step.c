@@ -23,6 +23,13 @@ static void plan_jobs(kr_model *m, int window);
 #define SGEMM_UNIT 64
 static inline int by_sgemm(const kr_model *m, const kr_op *o, int rows) { return m->k->sgemm && o->x >= 0 && rows >= SGEMM_ROWS; }
 
+/* Chunks of `unit` outputs that the matrices of a phase are cut into. */
+static int count_units(const kr_model *m, const kr_phase *f, int unit) {
+    int units = 0;
+    for (int i = f->op0; i < f->op1; i++) units += (m->p.mats[m->p.ops[i].w].rows + unit - 1) / unit;
+    return units;
+}
+
 int kr_begin(void *ctx, int p) {
     kr_model *m = ctx;
     if (p >= (m->b.hidden ? m->p.hidden_phase : m->p.nphases)) return -1;
@@ -30,7 +37,7 @@ int kr_begin(void *ctx, int p) {
     const int rows = phase_rows(m, f), T = m->p.threads;
     if (rows == 0) return 0;
     if (f->kind == KR_ROWS) {
-        m->per = imin(imax(4, rows / (8 * T)), 16);
+        m->per = rows <= 8 * T ? (rows + T - 1) / T : imin(rows / (8 * T) + 4, 16);
         return (rows + m->per - 1) / m->per;
     }
     if (f->kind == KR_ATTEND) {
@@ -46,11 +53,14 @@ int kr_begin(void *ctx, int p) {
     cost = cost * (uint64_t)(rows + 7) / 8;
     uint64_t want = cost / CHUNK_COST + 1;
     if (want > 16u * (uint64_t)T) want = 16u * (uint64_t)T;
-    uint64_t unit = (n + want - 1) / want;
-    m->unit = (int)((unit + 31) / 32) * 32;        /* two strips of the widest variant, or a tile of floats */
-    if (by_sgemm(m, &m->p.ops[f->op0], rows)) m->unit = SGEMM_UNIT;
-    int units = 0;
-    for (int i = f->op0; i < f->op1; i++) units += (m->p.mats[m->p.ops[i].w].rows + m->unit - 1) / m->unit;
+    /* Two strips of the widest variant, or a tile of floats, and as many of these as share out best. */
+    m->unit = (int)((n + want - 1) / want + 31) / 32 * 32;
+    int units = count_units(m, f, m->unit);
+    if (m->unit > 32) {
+        const int less = m->unit - 32, more = count_units(m, f, less);
+        if ((more + T - 1) / T * less < (units + T - 1) / T * m->unit) { m->unit = less; units = more; }
+    }
+    if (by_sgemm(m, &m->p.ops[f->op0], rows)) units = count_units(m, f, m->unit = SGEMM_UNIT);
     m->parts = 1;
     if (units < 4 * T) m->parts = imax(1, imin(rows / 48, (4 * T + units - 1) / units));
     m->per = units;

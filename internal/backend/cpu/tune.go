@@ -126,8 +126,12 @@ func (m *picked) measure(w *C.kr_weight, k *C.kr_kernels) {
 			work = float64(n) * float64(w.cols) * float64(rows)
 		}
 		if r == 0 { // brings the pages in, too
+			from := w.data
+			if w.packed != nil {
+				from = w.packed
+			}
 			for range tuneReps + 1 {
-				m.read = max(m.read, float64(C.kr_read_speed(w.data, C.uint64_t(work))))
+				m.read = max(m.read, float64(C.kr_read_speed(from, C.uint64_t(work))))
 			}
 		}
 		var rs []rate
@@ -203,16 +207,10 @@ func percent(a, b float64) float64 {
 	return 100 * a / b
 }
 
-// readSpeed is what the given number of threads read per second from the graph's largest matrix. The whole costs a
-// few milliseconds; the weights are read through once before.
-func readSpeed(g *graph.Graph, threads int) float64 {
+// readSpeed is what the given number of threads read of b per second, in GB. The whole costs a few milliseconds; b is read
+// through once before.
+func readSpeed(b []byte, threads int) float64 {
 	const most, least = 32 << 20, 4 << 20
-	var b []byte
-	for i := range g.Weights {
-		if d := g.Weights[i].Data; len(d) > len(b) {
-			b = d
-		}
-	}
 	if b = b[:min(len(b), most)]; len(b) < least {
 		return 0
 	}

@@ -1,4 +1,5 @@
 /* bench.c - speed of matmuls on one thread, the kernel variants that this CPU runs in turn, the best of many short runs.
+ * Weights as they are stored, and packed.
  * bench [type|all [variant[,variant...]|all [K N]]]: pin it, `taskset -c 0 ./build/bench Q4_1 AMXINT8,AVX512VNNI 576 1536`. */
 #include "../kern.h"
 #include "ctest.h"
@@ -10,10 +11,12 @@ static int nk;
 
 static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec; }
 
-static void one(int type, int wide, int K, int N) {
+static void one(int type, int wide, int packed, int K, int N) {
     static const int ms[] = { ROWS, 64, 32, 24, 16, 12, 8, 4, 2, 1 };
     const int nb = K / QK, mats = 1 + (int)(24e6 / ((double)N * K * 0.6));      /* more than a second-level cache */
     kr_weight w = test_weight(type, N * mats, K, 64, KR_BF16);
+    uint8_t *strips = packed ? test_pack(&w) : NULL;
+    w.packed = strips;
     float *x = tmem((size_t)ROWS * (size_t)K * 4), *y = tmem((size_t)ROWS * (size_t)N * 4);
     const size_t xs = KR_XSIZE(wide) * (size_t)nb;
     char *q = tmem(xs * ROWS);
@@ -37,7 +40,7 @@ static void one(int type, int wide, int K, int N) {
                 t = now() - t;
                 best[k] = t < best[k] ? t : best[k];
             }
-        printf("%-7s %s %5dx%-5d M=%-3d", kr_types[type].name, wide ? "2 terms" : type > KR_BF16 ? "1 term " : "       ", K, N, m);
+        printf("%-7s %s %s %5dx%-5d M=%-3d", kr_types[type].name, packed ? "packed" : "stored", wide ? "2 terms" : type > KR_BF16 ? "1 term " : "       ", K, N, m);
         for (int k = 0; k < nk; k++) {
             if (m > 1) printf("  %s %6.1f", ks[k]->name, work / best[k] * 1e-9);
             else printf("  %s %6.1f GB/s", ks[k]->name, (double)n * ((double)w.stride + 2 * (double)w.astride) / best[k] * 1e-9);
@@ -45,7 +48,7 @@ static void one(int type, int wide, int K, int N) {
         puts(m > 1 ? " GMAC/s" : "");
         fflush(stdout);
     }
-    free_weight(&w); tfree(x); tfree(y); tfree(q); tfree(tile);
+    free_weight(&w); tfree(strips); tfree(x); tfree(y); tfree(q); tfree(tile);
 }
 
 static int listed(const char *list, const char *name) {
@@ -68,6 +71,6 @@ int main(int argc, char **argv) {
     if (!nk) { puts("no such variant on this CPU"); return 2; }
     for (int t = KR_F32; t < KR_NTYPES; t++)
         if (K % (t > KR_BF16 ? QK * kr_types[t].per : 1) == 0 && (!strcmp(type, "all") || !strcmp(type, kr_types[t].name)))
-            for (int wide = 0; wide <= (t > KR_BF16); wide++) one(t, wide, K, N);
+            for (int i = 0; i <= 3 * (t > KR_BF16); i++) one(t, i / 2, i % 2, K, N);
     return 0;
 }

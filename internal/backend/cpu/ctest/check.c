@@ -4,7 +4,8 @@
 
 static int fails;
 
-/* One matrix: all rows by the rule; then any batch size (from 8 on, any by `step`) and any cut of N must give the same bits. */
+/* One matrix: all rows by the rule; then any batch size (from 8 on, any by `step`) and any cut of N must give the same
+ * bits, from the weights as they are stored and packed. */
 static int check_matmul(const kr_kernels *k, int type, int rows, int cols, int group, int aux, int m, int wide, int step) {
     kr_weight w = test_weight(type, rows, cols, group, aux);
     size_t nb = (size_t)cols / QK, nc = KR_PAD32((size_t)cols);
@@ -22,7 +23,10 @@ static int check_matmul(const kr_kernels *k, int type, int rows, int cols, int g
         }
         else kr_dot_rows_float(&w, 0, rows, x + (size_t)r * nc, y + (size_t)(r * rows));
     }
+    uint8_t *packed = test_pack(&w);
+    for (int turn = 0; turn <= (packed != NULL); turn++)
     for (int g = 1; g <= m; g = g < 8 ? g + 1 : step ? g + step : g * 2) {
+        w.packed = turn ? packed : NULL;
         memset(z, 0xff, 4 * (size_t)(m * rows));
         for (int r = 0; r < m; r += g) {
             int gm = m - r < g ? m - r : g, cut = rows / 2 / k->vl * k->vl;
@@ -38,10 +42,10 @@ static int check_matmul(const kr_kernels *k, int type, int rows, int cols, int g
         bad += memcmp(y, z, 4 * (size_t)(m * rows)) != 0;
     }
     if (bad) {
-        printf("  %s %s %dx%d group %d aux %d m %d terms %d: other bits\n", k->name, kr_types[type].name, rows, cols, group, aux, m, wide + 1);
+        printf("  %s %s %dx%d group %d aux %d m %d terms %d: other bits, as stored or packed\n", k->name, kr_types[type].name, rows, cols, group, aux, m, wide + 1);
         for (int i = 0, c = 0; i < m * rows && c < 4; i++) if (memcmp(y + i, z + i, 4)) { printf("    [%d][%d] %g, want %g\n", i / rows, i % rows, (double)z[i], (double)y[i]); c++; }
     }
-    free_weight(&w); tfree(x); tfree(y); tfree(z); tfree(q); tfree(tile);
+    free_weight(&w); tfree(packed); tfree(x); tfree(y); tfree(z); tfree(q); tfree(tile);
     return bad;
 }
 

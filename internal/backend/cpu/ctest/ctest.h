@@ -15,6 +15,8 @@ static inline void *tmem(size_t n) { void *p = NULL; if (posix_memalign(&p, 64, 
 static inline void tfree(void *p) { free(p); }
 
 kr_weight test_weight(int type, int rows, int cols, int group, int aux);
+/* All strips of w, for w.packed; NULL for floats. */
+uint8_t *test_pack(const kr_weight *w);
 void free_weight(kr_weight *w);
 
 /* Whether this CPU and system run a variant. */

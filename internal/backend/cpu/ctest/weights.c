@@ -52,4 +52,11 @@ kr_weight test_weight(int type, int rows, int cols, int group, int aux) {
     }
     return w;
 }
+uint8_t *test_pack(const kr_weight *w) {
+    if (w->type <= KR_BF16) return NULL;
+    const int strips = (w->rows + KR_STRIP - 1) / KR_STRIP;
+    uint8_t *p = tmem((size_t)strips * KR_STRIP * w->stride);
+    for (int i = 0; i < strips; i++) kr_pack(w, i, p + (size_t)i * KR_STRIP * w->stride);
+    return p;
+}
 void free_weight(kr_weight *w) { tfree((void *)w->data); tfree((void *)w->scales); tfree((void *)w->biases); }
