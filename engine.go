@@ -178,7 +178,7 @@ func load(ctx context.Context, c Config, b backend.Backend, m *model.Model) (*En
 	}
 	limits := backend.Limits{Rows: cmp.Or(c.rows, stepRows), Blocks: blocks, Threads: c.Threads, KV: kv, Kernel: c.Kernel, ActivationBits: c.ActivationBits}
 	if c.CacheDir != "" && !c.NoPackedWeights {
-		limits.Packed, limits.Source = packedPath(c.CacheDir, m.Path), m.Source
+		limits.Packed, limits.Source, limits.Forget = packedPath(c.CacheDir, m.Path), m.Source, m.Forget
 	}
 	compute, err := b.Load(g, limits)
 	if err != nil {

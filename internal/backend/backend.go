@@ -35,6 +35,8 @@ type Limits struct {
 	// Packed is the path of a file in which a backend may keep the weights once more, as its kernels take them; "" keeps
 	// none. It is made where it was not made from Source, a name of the model's files as they are now.
 	Packed, Source string
+	// Forget, if not nil, lets go of the memory of a weight's data that will hardly be read again.
+	Forget func(data []byte)
 }
 
 // Batch is one step's work: rows are tokens of many sequences, prefill chunks and decodes mixed.

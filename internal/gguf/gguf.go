@@ -107,6 +107,15 @@ func (f *File) Close() error {
 	return errors.Join(errs...)
 }
 
+// Forget lets go of the memory of data, a part of the mapped files, until it is read again.
+func (f *File) Forget(data []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.maps {
+		m.Forget(data)
+	}
+}
+
 // Version returns the format version, 2 or 3.
 func (f *File) Version() int { return int(f.version) }
 

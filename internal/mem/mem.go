@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"unsafe"
 )
 
 // ErrSize is wrapped when a file or a request does not fit the address space.
@@ -62,6 +63,26 @@ func (m *Mapping) Bytes() []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.data
+}
+
+// Forget lets go of the pages that lie within b, if b is a part of the mapping: they no longer count as this process's
+// memory, and come back when they are read.
+func (m *Mapping) Forget(b []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(b) == 0 || len(m.data) == 0 {
+		return
+	}
+	base := uintptr(unsafe.Pointer(unsafe.SliceData(m.data)))
+	off := uintptr(unsafe.Pointer(unsafe.SliceData(b))) - base // large where b lies before
+	if off >= uintptr(len(m.data)) || uintptr(len(b)) > uintptr(len(m.data))-off {
+		return
+	}
+	page := uintptr(os.Getpagesize())
+	first, end := (off+page-1)/page*page, (off+uintptr(len(b)))/page*page
+	if first < end {
+		forget(m.data[first:end])
+	}
 }
 
 // Close unmaps the file. Slices of Bytes become invalid. Further calls do nothing.

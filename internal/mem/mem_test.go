@@ -99,3 +99,31 @@ func TestRegion(t *testing.T) {
 		t.Errorf("empty region: %v", err)
 	}
 }
+
+// TestForget: what is let go reads as before; nothing happens to memory that is not the mapping's.
+func TestForget(t *testing.T) {
+	want := bytes.Repeat([]byte("weights "), 1<<15)
+	p := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(p, want, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Map(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := m.Bytes()
+	heap := bytes.Clone(want)
+	for _, x := range [][]byte{b, b[100:9000], b[5:6], b[len(b):], nil, heap, heap[:1]} {
+		m.Forget(x)
+		if !bytes.Equal(b, want) || !bytes.Equal(heap, want) {
+			t.Fatalf("%d bytes let go: other contents", len(x))
+		}
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.Forget(heap)
+	if !bytes.Equal(heap, want) {
+		t.Error("memory changed after Close")
+	}
+}

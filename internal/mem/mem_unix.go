@@ -23,3 +23,6 @@ func reserve(n int) ([]byte, func([]byte) error, error) {
 	}
 	return data, unix.Munmap, nil
 }
+
+// forget drops pages of a file's mapping; what it fails to drop stays.
+func forget(b []byte) { _ = unix.Madvise(b, unix.MADV_DONTNEED) }

@@ -33,7 +33,7 @@ func openGGUF(path string) (*Model, error) {
 		f.Close()
 		return nil, fmt.Errorf("model: %s: %w", path, err)
 	}
-	m.Path, m.Tokenizer, m.close = path, path, f.Close
+	m.Path, m.Tokenizer, m.close, m.forget = path, path, f.Close, f.Forget
 	return m, nil
 }
 

@@ -38,8 +38,16 @@ type Model struct {
 	// EndIDs are the ids that end an answer by config.json or generation_config.json; GGUF keeps them in the tokenizer.
 	EndIDs []uint32
 
-	close func() error
-	once  sync.Once
+	close  func() error
+	forget func(data []byte)
+	once   sync.Once
+}
+
+// Forget lets go of the memory of data, a weight of the graph, until it is read again.
+func (m *Model) Forget(data []byte) {
+	if m.forget != nil {
+		m.forget(data)
+	}
 }
 
 // Open opens a GGUF file or a directory with config.json and *.safetensors. Weights stay in the files.

@@ -196,3 +196,12 @@ func mulFits(a, b uint64) (uint64, bool) {
 	hi, lo := bits.Mul64(a, b)
 	return lo, hi == 0 && lo <= uint64(^uint(0)>>1)
 }
+
+// Forget lets go of the memory of data, a part of the mapped files, until it is read again.
+func (f *File) Forget(data []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.maps {
+		m.Forget(data)
+	}
+}

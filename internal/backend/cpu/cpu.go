@@ -111,7 +111,7 @@ func (cpuBackend) Load(g *graph.Graph, l backend.Limits) (backend.Model, error) 
 	c, weightBytes := m.convert(g, p)
 	name := C.GoString(k.name)
 	if l.Packed != "" && name != "generic" && name != Accelerate {
-		m.packs = packed(l.Packed, l.Source, g, p, unsafe.Slice(c.mats, len(g.Weights)), threads)
+		m.packs = packed(l, g, p, unsafe.Slice(c.mats, len(g.Weights)), threads)
 	}
 	measured := tune(g, p, &c, k, l.Kernel != "")
 	c.rows, c.blocks, c.threads = C.int32_t(l.Rows), C.int32_t(l.Blocks), C.int32_t(threads)

@@ -23,6 +23,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/krserve/krserve/internal/backend"
 	"github.com/krserve/krserve/internal/graph"
 	"github.com/krserve/krserve/internal/mem"
 )
@@ -45,8 +46,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // packedMat is a matrix's place in the file, packedPart strips [s0, s1) of it.
 type packedMat struct {
-	w      *C.kr_weight
-	off, n int
+	w          *C.kr_weight
+	id, off, n int
 }
 type packedPart struct {
 	mat    *packedMat
@@ -79,11 +80,11 @@ func layoutPacked(g *graph.Graph, p *plan, mats []C.kr_weight, source string) *p
 	for _, id := range ids {
 		w := &g.Weights[id]
 		strips, strip := (w.Rows+C.KR_STRIP-1)/C.KR_STRIP, C.KR_STRIP*int(mats[id].stride)
-		l.mats = append(l.mats, packedMat{&mats[id], at, strips * strip})
+		l.mats = append(l.mats, packedMat{&mats[id], id, at, strips * strip})
 		at = roundUp(at+strips*strip, 64)
 		fmt.Fprintf(h, "%q %v %d %d ", w.Name, w.Type, w.Rows, w.Cols)
-		for k := range 8 { // what a file's name and time do not tell
-			from := k * max(0, len(w.Data)-64) / 7
+		for k := range 2 { // what a file's name and time do not tell
+			from := (k + 1) * max(0, len(w.Data)-64) / 2
 			h.Write(w.Data[from:min(from+64, len(w.Data))])
 		}
 	}
@@ -159,8 +160,8 @@ func (l *packedLayout) head() []byte {
 	return append(b, l.key[:]...)
 }
 
-// make writes the file beside its place and then puts it there.
-func (l *packedLayout) make(path string, threads int) error {
+// make writes the file beside its place and then puts it there. It lets go of weights as it goes.
+func (l *packedLayout) make(path string, g *graph.Graph, threads int, forget func([]byte)) error {
 	dir, base := filepath.Split(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -182,6 +183,8 @@ func (l *packedLayout) make(path string, threads int) error {
 		for s := p.s0; s < p.s1; s++ {
 			C.kr_pack(p.mat.w, C.int(s), (*C.uint8_t)(unsafe.Pointer(&(*buf)[(s-p.s0)*p.n/(p.s1-p.s0)])))
 		}
+		data, strip := g.Weights[p.mat.id].Data, C.KR_STRIP*int(p.mat.w.stride)
+		forget(data[p.s0*strip : min(p.s1*strip, len(data))])
 		sums[i] = crc32.Checksum(*buf, castagnoli)
 		_, err := f.WriteAt(*buf, int64(l.body+p.off))
 		return err
@@ -228,20 +231,28 @@ func sweepPacked(dir string, now time.Time) {
 // PackedSuffix ends the names of files of packed weights.
 const PackedSuffix = ".packed"
 
-// packed gives the matrices the weights of the file at path, which is made if need be; it is no error if it cannot.
-func packed(path, source string, g *graph.Graph, p *plan, mats []C.kr_weight, threads int) *mem.Mapping {
-	l := layoutPacked(g, p, mats, source)
+// packed gives the matrices the weights of the limits' file, which is made if need be; it is no error if it cannot.
+func packed(limits backend.Limits, g *graph.Graph, p *plan, mats []C.kr_weight, threads int) *mem.Mapping {
+	path := limits.Packed
+	l := layoutPacked(g, p, mats, limits.Source)
 	if len(l.mats) == 0 {
 		return nil
 	}
+	forget := limits.Forget
+	if forget == nil {
+		forget = func([]byte) {}
+	}
 	m, err := l.open(path, threads)
 	if err != nil {
-		if l.make(path, threads) != nil {
+		if l.make(path, g, threads, forget) != nil {
 			return nil
 		}
 		if m, err = l.open(path, threads); err != nil {
 			return nil
 		}
+	}
+	for i := range l.mats { // what the key was made from
+		forget(g.Weights[l.mats[i].id].Data)
 	}
 	now := time.Now()
 	_ = os.Chtimes(path, now, now) // when it was last wanted

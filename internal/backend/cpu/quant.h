@@ -118,6 +118,8 @@ void kr_dequant_row(const kr_weight *w, size_t r, float *out);
 void kr_dot_rows(const kr_weight *w, int n0, int n1, const kr_xblk *x, float *y, int wide);
 /* pack.c: rows [16*strip, 16*strip+16) as 16*stride bytes, those that w lacks as zeros. */
 void kr_pack(const kr_weight *w, int strip, uint8_t *out);
+/* Row r of packed weights as it is stored: stride bytes. */
+void kr_packed_row(const kr_weight *w, size_t r, uint8_t *out);
 /* The same for F32, F16 and BF16 weights: y = fma(w[k], x[k], y) for k = 0, 1, … */
 void kr_dot_rows_float(const kr_weight *w, int n0, int n1, const float *x, float *y);
 #endif

@@ -180,6 +180,19 @@ static void rope_table(const kr_rope *r, int pos, float *tab) {
     }
 }
 
+/* A row of a matrix that may be packed for its matmuls too; then nothing else need be in memory. */
+static void embed(const kr_model *m, const kr_weight *w, size_t r, float *o, int t) {
+    kr_weight row = *w;
+    if (w->packed && w->stride <= KR_TILE_BYTES) {
+        uint8_t *bytes = m->scratch + (uint64_t)t * m->local;
+        kr_packed_row(w, r, bytes);
+        row.data = bytes;
+        if (w->scales) { row.scales += r * w->astride; row.biases += r * w->astride; }
+        r = 0;
+    }
+    kr_dequant_row(&row, r, o);
+}
+
 static void run_row(const kr_model *m, const kr_op *o, int row, int mrow, int t) {
     const kr_kernels *k = m->k;
     const float *a = o->a >= 0 ? fat(m, o->a, row, t) : NULL, *b = o->b >= 0 ? fat(m, o->b, row, t) : NULL;
@@ -187,7 +200,7 @@ static void run_row(const kr_model *m, const kr_op *o, int row, int mrow, int t)
     switch (o->kind) {
     case KR_ROPETAB: rope_table(&m->p.ropes[o->w], m->b.pos[mrow], y); break;
     case KR_EMBED:
-        kr_dequant_row(&m->p.mats[o->w], m->b.tokens[mrow], y);
+        embed(m, &m->p.mats[o->w], m->b.tokens[mrow], y, t);
         if (o->scale != 1) k->scale(y, o->scale, y, o->n);
         break;
     case KR_NORM: k->rmsnorm(a, o->w >= 0 ? m->p.vecs[o->w] : NULL, y, o->n, o->dim, o->eps); break;

@@ -23,7 +23,12 @@ static int check_matmul(const kr_kernels *k, int type, int rows, int cols, int g
         }
         else kr_dot_rows_float(&w, 0, rows, x + (size_t)r * nc, y + (size_t)(r * rows));
     }
-    uint8_t *packed = test_pack(&w);
+    uint8_t *packed = test_pack(&w), *row = tmem(w.stride);
+    for (int r = 0; packed && r < rows; r++) {
+        w.packed = packed;
+        kr_packed_row(&w, (size_t)r, row);
+        if (memcmp(row, w.data + (size_t)r * w.stride, w.stride)) { printf("  %s: row %d comes back otherwise\n", kr_types[type].name, r); bad++; }
+    }
     for (int turn = 0; turn <= (packed != NULL); turn++)
     for (int g = 1; g <= m; g = g < 8 ? g + 1 : step ? g + step : g * 2) {
         w.packed = turn ? packed : NULL;
@@ -45,7 +50,7 @@ static int check_matmul(const kr_kernels *k, int type, int rows, int cols, int g
         printf("  %s %s %dx%d group %d aux %d m %d terms %d: other bits, as stored or packed\n", k->name, kr_types[type].name, rows, cols, group, aux, m, wide + 1);
         for (int i = 0, c = 0; i < m * rows && c < 4; i++) if (memcmp(y + i, z + i, 4)) { printf("    [%d][%d] %g, want %g\n", i / rows, i % rows, (double)z[i], (double)y[i]); c++; }
     }
-    free_weight(&w); tfree(packed); tfree(x); tfree(y); tfree(z); tfree(q); tfree(tile);
+    free_weight(&w); tfree(packed); tfree(row); tfree(x); tfree(y); tfree(z); tfree(q); tfree(tile);
     return bad;
 }
 
