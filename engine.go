@@ -209,10 +209,13 @@ func load(ctx context.Context, c Config, b backend.Backend, m *model.Model) (*En
 	return e, nil
 }
 
-// packedPath is where a model's packed weights are kept: one file for each model's place.
+// packedPath is where a model's packed weights are kept: one file for each model's place, whatever links lead there.
 func packedPath(dir, model string) string {
 	if abs, err := filepath.Abs(model); err == nil {
 		model = abs
+	}
+	if real, err := filepath.EvalSymlinks(model); err == nil {
+		model = real
 	}
 	return filepath.Join(dir, fmt.Sprintf("%x.packed", sha256.Sum256([]byte(model))))
 }

@@ -76,6 +76,16 @@ func TestPackedWeights(t *testing.T) {
 	if got, packed := answer(Config{CacheDir: cache, ActivationBits: 16}); !packed || !slices.Equal(got, want) || !os.SameFile(first, info()) {
 		t.Error("a second Open made the file again, or answers otherwise")
 	}
+	link := filepath.Join(t.TempDir(), "link.gguf")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	place := path
+	path = link
+	if got, packed := answer(Config{CacheDir: cache}); !packed || !slices.Equal(got, want) || len(files()) != 1 || !os.SameFile(first, info()) {
+		t.Error("through a link: made again, or twice")
+	}
+	path = place
 	if err := os.WriteFile(path, data, 0o600); err != nil { // the same bytes at another time
 		t.Fatal(err)
 	}

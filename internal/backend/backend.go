@@ -33,7 +33,7 @@ type Limits struct {
 	// ActivationBits is 8 or 16: what matmuls of quantised weights round activations to; 0 is 16.
 	ActivationBits int
 	// Packed is the path of a file in which a backend may keep the weights once more, as its kernels take them; "" keeps
-	// none. It is made where it was not made from Source, a name of the model's files as they are now.
+	// none. It is made where it was not made from Source, which tells the model's files as they are now from others.
 	Packed, Source string
 	// Forget, if not nil, lets go of the memory of a weight's data that will hardly be read again.
 	Forget func(data []byte)

@@ -33,7 +33,7 @@ type Model struct {
 	Context int    // longest trained context in tokens
 	// Tokenizer is the file or directory that tokenizer.Open takes.
 	Tokenizer string
-	// Source names the files as they are now: their names, sizes and times.
+	// Source tells the files as they are now from what they were or will be: their sizes and times.
 	Source string
 	// EndIDs are the ids that end an answer by config.json or generation_config.json; GGUF keeps them in the tokenizer.
 	EndIDs []uint32
@@ -71,7 +71,7 @@ func Open(path string) (*Model, error) {
 // shardName is how split GGUF files are called.
 var shardName = regexp.MustCompile(`-\d{5}(-of-\d{5}\.gguf)$`)
 
-// sourceOf names the files of a model by their names, sizes and times.
+// sourceOf lists sizes and times of a model's files, by name.
 func sourceOf(path string, dir bool) string {
 	pattern := globQuote.Replace(path)
 	if dir {
@@ -86,7 +86,7 @@ func sourceOf(path string, dir bool) string {
 	var b strings.Builder
 	for _, f := range files {
 		if info, err := os.Stat(f); err == nil {
-			fmt.Fprintf(&b, "%q %d %d\n", filepath.Base(f), info.Size(), info.ModTime().UnixNano())
+			fmt.Fprintf(&b, "%d %d\n", info.Size(), info.ModTime().UnixNano())
 		}
 	}
 	return b.String()

@@ -63,7 +63,7 @@ type packedLayout struct {
 	key   [sha256.Size]byte
 }
 
-// layoutPacked places the matrices that matmuls read. source names the model's files as they are now.
+// layoutPacked places the matrices that matmuls read. source tells the model's files as they are now from others.
 func layoutPacked(g *graph.Graph, p *plan, mats []C.kr_weight, source string) *packedLayout {
 	l := &packedLayout{}
 	var ids []int
@@ -83,7 +83,7 @@ func layoutPacked(g *graph.Graph, p *plan, mats []C.kr_weight, source string) *p
 		l.mats = append(l.mats, packedMat{&mats[id], id, at, strips * strip})
 		at = roundUp(at+strips*strip, 64)
 		fmt.Fprintf(h, "%q %v %d %d ", w.Name, w.Type, w.Rows, w.Cols)
-		for k := range 2 { // what a file's name and time do not tell
+		for k := range 2 { // what sizes and times do not tell
 			from := (k + 1) * max(0, len(w.Data)-64) / 2
 			h.Write(w.Data[from:min(from+64, len(w.Data))])
 		}
