@@ -34,7 +34,11 @@ func TestMeasure(t *testing.T) {
 		defer m.Close()
 		return m.Stats().Kernels[1:] // the first names the default
 	}
-	for _, ty := range []quant.Type{quant.Q4_1, quant.Q6_K, quant.Affine4, quant.F16} {
+	types := []quant.Type{quant.Q4_1, quant.F16, quant.Q6_K, quant.Affine4}
+	if testing.Short() { // to make ten million weights of a type takes an emulator half a minute
+		types = types[:2]
+	}
+	for _, ty := range types {
 		for _, shape := range [][2]int{{20480, 512}, {40, 1 << 18}, {20, 1 << 19}} {
 			lines := measured(ty, shape[0], shape[1])
 			if shape[0] < 32 {
