@@ -30,7 +30,7 @@ static int check_matmul(const kr_kernels *k, int type, int rows, int cols, int g
         if (memcmp(row, w.data + (size_t)r * w.stride, w.stride)) { printf("  %s: row %d comes back otherwise\n", kr_types[type].name, r); bad++; }
     }
     for (int turn = 0; turn <= (packed != NULL); turn++)
-    for (int g = 1; g <= m; g = g < 8 ? g + 1 : step ? g + step : g * 2) {
+    for (int g = 1; g <= m; g = turn ? 3 * g : g < 8 ? g + 1 : step ? g + step : g * 2) {
         w.packed = turn ? packed : NULL;
         memset(z, 0xff, 4 * (size_t)(m * rows));
         for (int r = 0; r < m; r += g) {
