@@ -217,7 +217,7 @@ func packedPath(dir, model string) string {
 	if real, err := filepath.EvalSymlinks(model); err == nil {
 		model = real
 	}
-	return filepath.Join(dir, fmt.Sprintf("%x.packed", sha256.Sum256([]byte(model))))
+	return filepath.Join(dir, fmt.Sprintf("%x", sha256.Sum256([]byte(model)))+backend.PackedSuffix)
 }
 
 // plan chooses the context and the number of KV blocks.

@@ -346,25 +346,9 @@ func (s *sourceFile) compile(t *Tokenizer, main []byte, f *os.File) error {
 	return err
 }
 
-// writeCompiled puts a file in place as a whole or not at all. Others may do the same at the same time: the last one stays.
+// writeCompiled keeps a file in dir; it is no error if it cannot.
 func writeCompiled(dir, name string, write func(*os.File) error) {
-	if os.MkdirAll(dir, 0o700) != nil {
-		return
-	}
-	f, err := os.CreateTemp(dir, compiledPrefix+"*.tmp")
-	if err != nil {
-		return
-	}
-	err = write(f)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, name))
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
+	_ = mem.Replace(filepath.Join(dir, name), compiledPrefix+"*.tmp", write)
 	sweepCompiled(dir, time.Now())
 }
 

@@ -32,12 +32,15 @@ type Limits struct {
 	Kernel string
 	// ActivationBits is 8 or 16: what matmuls of quantised weights round activations to; 0 is 16.
 	ActivationBits int
-	// Packed is the path of a file in which a backend may keep the weights once more, as its kernels take them; "" keeps
+	// Packed is the path of a file, with PackedSuffix, in which a backend may keep the weights once more, as its kernels take them; "" keeps
 	// none. It is made where it was not made from Source, which tells the model's files as they are now from others.
 	Packed, Source string
 	// Forget, if not nil, lets go of the memory of a weight's data that will hardly be read again.
 	Forget func(data []byte)
 }
+
+// PackedSuffix ends the names of such files, by which those that nobody wants are found.
+const PackedSuffix = ".packed"
 
 // Batch is one step's work: rows are tokens of many sequences, prefill chunks and decodes mixed.
 type Batch struct {

@@ -44,7 +44,7 @@ func TestConformance(t *testing.T) {
 			}
 			backendtest.Run(t, b, o)
 			o.Threads = []int{3}
-			o.Limits.Packed = filepath.Join(t.TempDir(), "w"+cpu.PackedSuffix)
+			o.Limits.Packed = filepath.Join(t.TempDir(), "w"+backend.PackedSuffix)
 			if name != "generic" || !testing.Short() {
 				o.Limits.ActivationBits = 8
 				t.Run("8", func(t *testing.T) { backendtest.Run(t, b, o) })

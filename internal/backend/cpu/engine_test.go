@@ -48,7 +48,7 @@ func TestVariantsAgree(t *testing.T) {
 			}
 			l := backend.Limits{Rows: 40, Blocks: 3, Threads: threads, Kernel: name}
 			if threads == 2 {
-				l.Packed = filepath.Join(t.TempDir(), "w"+cpu.PackedSuffix)
+				l.Packed = filepath.Join(t.TempDir(), "w"+backend.PackedSuffix)
 			}
 			m := tiny(t, l)
 			out, err := m.Step(rows([]uint32{5, 3, 9, 1, 7, 2, 2, 8, 30, 31, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 4, 5, 6, 7}, 0, blockTable(2), true))

@@ -163,51 +163,38 @@ func (l *packedLayout) head() []byte {
 // make writes the file beside its place and then puts it there. It lets go of weights as it goes.
 func (l *packedLayout) make(path string, g *graph.Graph, threads int, forget func([]byte)) error {
 	dir, base := filepath.Split(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	sweepPacked(dir, time.Now())
-	if free := mem.DiskFree(dir); free >= 0 && free < 2*int64(l.size) {
-		return fmt.Errorf("%d bytes free in %s: want %d", free, dir, 2*l.size)
-	}
-	f, err := os.CreateTemp(dir, base+".*.tmp")
-	if err != nil {
-		return err
-	}
-	sums := make([]uint32, len(l.parts))
-	bufs := sync.Pool{New: func() any { return new([]byte) }}
-	err = l.each(threads, func(i int, p *packedPart) error {
-		buf := bufs.Get().(*[]byte)
-		defer bufs.Put(buf)
-		*buf = slices.Grow((*buf)[:0], p.n)[:p.n]
-		for s := p.s0; s < p.s1; s++ {
-			C.kr_pack(p.mat.w, C.int(s), (*C.uint8_t)(unsafe.Pointer(&(*buf)[(s-p.s0)*p.n/(p.s1-p.s0)])))
+	return mem.Replace(path, base+".*.tmp", func(f *os.File) error {
+		sweepPacked(dir, time.Now())
+		if free := mem.DiskFree(dir); free >= 0 && free < 2*int64(l.size) {
+			return fmt.Errorf("%d bytes free in %s: want %d", free, dir, 2*l.size)
 		}
-		data, strip := g.Weights[p.mat.id].Data, C.KR_STRIP*int(p.mat.w.stride)
-		forget(data[p.s0*strip : min(p.s1*strip, len(data))])
-		sums[i] = crc32.Checksum(*buf, castagnoli)
-		_, err := f.WriteAt(*buf, int64(l.body+p.off))
-		return err
-	})
-	if err == nil {
+		sums := make([]uint32, len(l.parts))
+		bufs := sync.Pool{New: func() any { return new([]byte) }}
+		err := l.each(threads, func(i int, p *packedPart) error {
+			buf := bufs.Get().(*[]byte)
+			defer bufs.Put(buf)
+			*buf = slices.Grow((*buf)[:0], p.n)[:p.n]
+			for s := p.s0; s < p.s1; s++ {
+				C.kr_pack(p.mat.w, C.int(s), (*C.uint8_t)(unsafe.Pointer(&(*buf)[(s-p.s0)*p.n/(p.s1-p.s0)])))
+			}
+			data, strip := g.Weights[p.mat.id].Data, C.KR_STRIP*int(p.mat.w.stride)
+			forget(data[p.s0*strip : min(p.s1*strip, len(data))])
+			sums[i] = crc32.Checksum(*buf, castagnoli)
+			_, err := f.WriteAt(*buf, int64(l.body+p.off))
+			return err
+		})
+		if err != nil {
+			return err
+		}
 		b := l.head()
 		for _, s := range sums {
 			b = binary.LittleEndian.AppendUint32(b, s)
 		}
-		if _, err = f.WriteAt(binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)), 0); err == nil {
-			err = f.Truncate(int64(l.size))
+		if _, err := f.WriteAt(binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)), 0); err != nil {
+			return err
 		}
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
+		return f.Truncate(int64(l.size))
+	})
 }
 
 // sweepPacked removes what nobody has opened for a month, and what a process left that ended while it wrote.
@@ -222,14 +209,11 @@ func sweepPacked(dir string, now time.Time) {
 			continue
 		}
 		age := now.Sub(info.ModTime())
-		if strings.HasSuffix(e.Name(), PackedSuffix) && age > packedKept || strings.Contains(e.Name(), PackedSuffix+".") && strings.HasSuffix(e.Name(), ".tmp") && age > time.Hour {
+		if strings.HasSuffix(e.Name(), backend.PackedSuffix) && age > packedKept || strings.Contains(e.Name(), backend.PackedSuffix+".") && strings.HasSuffix(e.Name(), ".tmp") && age > time.Hour {
 			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
 }
-
-// PackedSuffix ends the names of files of packed weights.
-const PackedSuffix = ".packed"
 
 // packed gives the matrices the weights of the limits' file, which is made if need be; it is no error if it cannot.
 func packed(limits backend.Limits, g *graph.Graph, p *plan, mats []C.kr_weight, threads int) *mem.Mapping {

@@ -53,7 +53,7 @@ func TestPacked(t *testing.T) {
 		t.Fatal("packed weights without a path")
 	}
 	dir := filepath.Join(t.TempDir(), "new", "folder")
-	path := filepath.Join(dir, "a"+PackedSuffix)
+	path := filepath.Join(dir, "a"+backend.PackedSuffix)
 	if k, err := kernels(""); err != nil || nameOf(k) == "generic" { // portable C takes weights as they are stored
 		if got, used := answer(t, g, path, "s"); used || !slices.Equal(got, want) {
 			t.Error("packed weights for portable C")
@@ -114,11 +114,11 @@ func TestPacked(t *testing.T) {
 	same("another model", other, path, "later", wantOther)
 
 	// Not to be written: a folder in place of the file, a file in place of the folder.
-	blocked := filepath.Join(t.TempDir(), "b"+PackedSuffix)
+	blocked := filepath.Join(t.TempDir(), "b"+backend.PackedSuffix)
 	if err := os.MkdirAll(filepath.Join(blocked, "x"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []string{blocked, filepath.Join(path, "c"+PackedSuffix)} {
+	for _, p := range []string{blocked, filepath.Join(path, "c"+backend.PackedSuffix)} {
 		if got, used := answer(t, g, p, "s"); used || !slices.Equal(got, want) {
 			t.Errorf("%s: packed: %v", p, used)
 		}
@@ -130,7 +130,7 @@ func TestPacked(t *testing.T) {
 
 // TestPackedTogether: many that open one model at once, and another at the same place, all get their own answers.
 func TestPackedTogether(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a"+PackedSuffix)
+	path := filepath.Join(t.TempDir(), "a"+backend.PackedSuffix)
 	var wg sync.WaitGroup
 	for i := range 6 {
 		g := packedGraph(uint64(1 + i%2))
@@ -150,8 +150,8 @@ func TestPackedTogether(t *testing.T) {
 func TestPackedSweep(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
 	for name, age := range map[string]time.Duration{
-		"old" + PackedSuffix: packedKept + time.Hour, "new" + PackedSuffix: time.Hour, "a" + PackedSuffix + ".1.tmp": 2 * time.Hour,
-		"b" + PackedSuffix + ".1.tmp": time.Minute, "else": 2 * packedKept, "else.tmp": 2 * packedKept,
+		"old" + backend.PackedSuffix: packedKept + time.Hour, "new" + backend.PackedSuffix: time.Hour, "a" + backend.PackedSuffix + ".1.tmp": 2 * time.Hour,
+		"b" + backend.PackedSuffix + ".1.tmp": time.Minute, "else": 2 * packedKept, "else.tmp": 2 * packedKept,
 	} {
 		p := filepath.Join(dir, name)
 		if err := errors.Join(os.WriteFile(p, nil, 0o600), os.Chtimes(p, now.Add(-age), now.Add(-age))); err != nil {
@@ -167,7 +167,7 @@ func TestPackedSweep(t *testing.T) {
 	for _, e := range entries {
 		left = append(left, e.Name())
 	}
-	if want := []string{"b" + PackedSuffix + ".1.tmp", "else", "else.tmp", "new" + PackedSuffix}; !slices.Equal(left, want) {
+	if want := []string{"b" + backend.PackedSuffix + ".1.tmp", "else", "else.tmp", "new" + backend.PackedSuffix}; !slices.Equal(left, want) {
 		t.Errorf("%q", left)
 	}
 }
