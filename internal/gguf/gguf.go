@@ -107,6 +107,17 @@ func (f *File) Close() error {
 	return errors.Join(errs...)
 }
 
+// Stamp tells the files as they were when they were opened from what they were or will be.
+func (f *File) Stamp() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := ""
+	for _, m := range f.maps {
+		s += m.Stamp() + "\n"
+	}
+	return s
+}
+
 // Forget lets go of the memory of data, a part of the mapped files, until it is read again.
 func (f *File) Forget(data []byte) {
 	f.mu.Lock()

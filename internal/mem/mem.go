@@ -21,6 +21,8 @@ const maxInt = int64(^uint(0) >> 1)
 // lost part raises SIGBUS (an exception on Windows), which ends the process. Replace model files by renaming a new
 // file over the old one; never rewrite them in place.
 type Mapping struct {
+	stamp string
+
 	mu   sync.Mutex
 	data []byte
 	free func([]byte) error
@@ -48,15 +50,19 @@ func Map(path string) (*Mapping, error) {
 	if size < 0 || size > maxInt {
 		return nil, &os.PathError{Op: "map", Path: path, Err: fmt.Errorf("%w: %d bytes", ErrSize, size)}
 	}
+	stamp := fmt.Sprintf("%d bytes, %d ns", size, fi.ModTime().UnixNano())
 	if size == 0 {
-		return &Mapping{}, nil
+		return &Mapping{stamp: stamp}, nil
 	}
 	data, free, err := mapFile(f, int(size))
 	if err != nil {
 		return nil, &os.PathError{Op: "map", Path: path, Err: err}
 	}
-	return &Mapping{data: data, free: free}, nil
+	return &Mapping{stamp: stamp, data: data, free: free}, nil
 }
+
+// Stamp tells the file as it was when it was mapped from what it was or will be: its size and time.
+func (m *Mapping) Stamp() string { return m.stamp }
 
 // Bytes returns the file's contents, or nil after Close. The slice's memory is read-only: writing to it is a fault.
 func (m *Mapping) Bytes() []byte {

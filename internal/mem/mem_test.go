@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 	"unsafe"
 )
 
@@ -125,5 +126,33 @@ func TestForget(t *testing.T) {
 	m.Forget(heap)
 	if !bytes.Equal(heap, want) {
 		t.Error("memory changed after Close")
+	}
+}
+
+// TestStamp: another size or another time is another stamp; the same file mapped twice has the same.
+func TestStamp(t *testing.T) {
+	p := filepath.Join(t.TempDir(), "file")
+	seen := map[string]bool{}
+	for i, c := range []struct {
+		n  int
+		at int64
+	}{{0, 1}, {0, 2}, {5, 1}, {5, 2}, {6, 2}} {
+		at := time.Unix(c.at, 1)
+		if err := errors.Join(os.WriteFile(p, make([]byte, c.n), 0o600), os.Chtimes(p, at, at)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			m, err := Map(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[m.Stamp()] = true
+			if err := m.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(seen) != i+1 {
+			t.Errorf("%d files, stamps %v", i+1, seen)
+		}
 	}
 }

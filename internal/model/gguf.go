@@ -33,7 +33,8 @@ func openGGUF(path string) (*Model, error) {
 		f.Close()
 		return nil, fmt.Errorf("model: %s: %w", path, err)
 	}
-	m.Path, m.Tokenizer, m.close, m.forget = path, path, f.Close, f.Forget
+	m.Path, m.Tokenizer, m.Source = path, path, f.Stamp()
+	m.close, m.forget = f.Close, f.Forget
 	return m, nil
 }
 

@@ -74,7 +74,8 @@ func fromDir(path string) (*Model, error) {
 		f.Close()
 		return nil, err
 	}
-	m.Path, m.Tokenizer, m.close, m.forget = path, path, f.Close, f.Forget
+	m.Path, m.Tokenizer, m.Source = path, path, f.Stamp()
+	m.close, m.forget = f.Close, f.Forget
 	if m.Name = filepath.Base(filepath.Clean(path)); m.Name == "." {
 		m.Name = a.name
 	}

@@ -7,10 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"regexp"
 	"runtime"
-	"strings"
 	"sync"
 
 	"github.com/krserve/krserve/internal/graph"
@@ -33,7 +30,7 @@ type Model struct {
 	Context int    // longest trained context in tokens
 	// Tokenizer is the file or directory that tokenizer.Open takes.
 	Tokenizer string
-	// Source tells the files as they are now from what they were or will be: their sizes and times.
+	// Source tells the files as they were when they were opened from what they were or will be: their sizes and times.
 	Source string
 	// EndIDs are the ids that end an answer by config.json or generation_config.json; GGUF keeps them in the tokenizer.
 	EndIDs []uint32
@@ -57,42 +54,11 @@ func Open(path string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	source, open := sourceOf(path, info.IsDir()), openGGUF // before it is read: what changes meanwhile is another's
 	if info.IsDir() {
-		open = openDir
+		return openDir(path)
 	}
-	m, err := open(path)
-	if err == nil {
-		m.Source = source
-	}
-	return m, err
+	return openGGUF(path)
 }
-
-// shardName is how split GGUF files are called.
-var shardName = regexp.MustCompile(`-\d{5}(-of-\d{5}\.gguf)$`)
-
-// sourceOf lists sizes and times of a model's files, by name.
-func sourceOf(path string, dir bool) string {
-	pattern := globQuote.Replace(path)
-	if dir {
-		pattern = filepath.Join(pattern, "*.safetensors")
-	} else {
-		pattern = shardName.ReplaceAllString(pattern, "-*$1")
-	}
-	files, err := filepath.Glob(pattern)
-	if err != nil || len(files) == 0 {
-		files = []string{path}
-	}
-	var b strings.Builder
-	for _, f := range files {
-		if info, err := os.Stat(f); err == nil {
-			fmt.Fprintf(&b, "%d %d\n", info.Size(), info.ModTime().UnixNano())
-		}
-	}
-	return b.String()
-}
-
-var globQuote = strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`)
 
 // Close unmaps the files. No graph, weight or backend model made from it may be used afterwards. Further calls do nothing.
 func (m *Model) Close() error {
