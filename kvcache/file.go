@@ -19,10 +19,11 @@ import (
 // that begins at the region's start. Records of one region carry one epoch, given when the region was begun anew; the log
 // ends at the first place that holds no header of that epoch. A record's data is written before its header, so that a
 // process killed at any byte leaves a log that ends earlier; data is checked against its sum when it is read. The oldest
-// region gives way as a whole. Nothing is synced: after a power loss the sums tell what was lost.
+// region gives way as a whole: its first header is cleared before anything else there is written over. Nothing is synced: after a power loss the sums tell what was lost.
 type file struct {
 	mu      sync.Mutex
 	f       *os.File
+	writeAt func(b []byte, off int64) (int, error) // to f; tests look at it
 	lock    *flock.Flock
 	m       *mem.Mapping
 	data    []byte // the mapping
@@ -98,6 +99,7 @@ func (t *file) open(path string, size int64) error {
 	if t.f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
+	t.writeAt = t.f.WriteAt
 	fi, err := t.f.Stat()
 	if err != nil {
 		return err
@@ -284,14 +286,21 @@ func (t *file) write(rec []byte) error {
 	}
 	at := t.active
 	off := t.start(at) + r.end
+	anew := r.end == 0
 	h.epoch = r.epoch
 	t.mu.Unlock()
 
 	var head [headerBytes]byte
-	h.put(head[:])
-	_, err := t.f.WriteAt(rec[headerBytes:], off+headerBytes)
+	var err error
+	if anew {
+		_, err = t.writeAt(head[:], off)
+	}
 	if err == nil {
-		_, err = t.f.WriteAt(head[:], off)
+		_, err = t.writeAt(rec[headerBytes:], off+headerBytes)
+	}
+	if err == nil {
+		h.put(head[:])
+		_, err = t.writeAt(head[:], off)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
