@@ -100,6 +100,20 @@ enum { /* flags of the tokenizer's calls */
 KR_API kr_status kr_tokenizer_open(const char *path, size_t path_len, kr_tokenizer **out, kr_error *err);
 /* The same from memory; the bytes are not needed afterwards. */
 KR_API kr_status kr_tokenizer_open_bytes(const void *data, size_t len, kr_tokenizer **out, kr_error *err);
+
+typedef struct kr_tokenizer_params { /* either path or data is set */
+  uint32_t    struct_size;
+  int32_t     threads;            /* that one long text, or a batch, is encoded on; 0: one per core */
+  kr_str      path;               /* as kr_tokenizer_open takes it */
+  const void *data;               /* as kr_tokenizer_open_bytes takes it, `len` bytes */
+  size_t      len;
+  int64_t     cache_bytes;        /* bound on the cache of pieces; 0: 32 MiB, below 0: none to speak of */
+  int64_t     min_parallel_bytes; /* shorter texts are encoded on one thread; 0: 64 KiB */
+  kr_str      prepared_dir;       /* keeps what path holds in compiled form, which loads ten times faster; default: nothing
+                                  ** is kept. A folder that cannot be used is no error */
+} kr_tokenizer_params;
+
+KR_API kr_status kr_tokenizer_open_params(const kr_tokenizer_params *p, kr_tokenizer **out, kr_error *err);
 KR_API kr_status kr_tokenizer_close(kr_tokenizer *t);
 
 /* Invalid UTF-8 is read as U+FFFD. A buffer of len + 16 ids is enough for byte-level vocabularies. */
@@ -297,7 +311,8 @@ KR_API kr_status kr_pool_stats(kr_pool *p, kr_pool_counters *out, kr_error *err)
 
 enum { /* flags of kr_engine_params */
   KR_FETCH   = 1, /* fetch a named model that the cache lacks; otherwise open touches no network */
-  KR_OFFLINE = 2  /* never touch the network */
+  KR_OFFLINE = 2, /* never touch the network */
+  KR_NO_PACKED_WEIGHTS = 4 /* prepared_dir keeps no packed weights */
 };
 
 typedef struct kr_engine_params {
@@ -318,6 +333,9 @@ typedef struct kr_engine_params {
                                 ** after the call */
   int32_t       activation_bits; /* 16: close to float32; 8: faster prompts, as exact as other engines; 0: 16 */
   uint32_t      reserved;
+  kr_str        prepared_dir;   /* keeps the tokenizer compiled and the weights packed as the CPU's kernels take them, for
+                                ** later opens: loads and decodes faster, answers the same. Packed weights are as large as
+                                ** the model. Default: nothing is kept. A folder that cannot be used is no error */
 } kr_engine_params;
 
 KR_API kr_status kr_engine_open(const kr_engine_params *p, kr_engine **out, kr_error *err);

@@ -61,7 +61,7 @@ type engine struct {
 func (e *engine) close() error { return errors.Join(e.Engine.Close(), e.pool.drop()) }
 
 func configOf(p *C.kr_engine_params) (cfg krserve.Config, err error) {
-	if p.flags&^(C.KR_FETCH|C.KR_OFFLINE) != 0 {
+	if p.flags&^(C.KR_FETCH|C.KR_OFFLINE|C.KR_NO_PACKED_WEIGHTS) != 0 {
 		return cfg, invalid("flags %#x are not those of kr_engine_params", uint32(p.flags))
 	}
 	cfg = krserve.Config{
@@ -72,7 +72,8 @@ func configOf(p *C.kr_engine_params) (cfg krserve.Config, err error) {
 		Hub:           krserve.Hub{Offline: p.flags&C.KR_OFFLINE != 0},
 		Logger:        slog.New(logHandler{}),
 
-		ActivationBits: int(p.activation_bits),
+		ActivationBits:  int(p.activation_bits),
+		NoPackedWeights: p.flags&C.KR_NO_PACKED_WEIGHTS != 0,
 	}
 	for _, f := range []struct {
 		to   *string
@@ -82,6 +83,7 @@ func configOf(p *C.kr_engine_params) (cfg krserve.Config, err error) {
 		{&cfg.Model, p.model, "model"}, {&cfg.Backend, p.backend, "backend"}, {&cfg.Kernel, p.kernel, "kernel"},
 		{&cfg.Hub.CacheDir, p.cache_dir, "cache_dir"}, {&cfg.Hub.Endpoint, p.hub_endpoint, "hub_endpoint"},
 		{&cfg.Hub.Token, p.hub_token, "hub_token"}, {&cfg.KVType, p.kv_type, "kv_type"},
+		{&cfg.CacheDir, p.prepared_dir, "prepared_dir"},
 	} {
 		if *f.to, err = name(f.from, f.what); err != nil {
 			return cfg, err

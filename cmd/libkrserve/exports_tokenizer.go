@@ -19,35 +19,63 @@ var scratch = sync.Pool{New: func() any { return new([]uint32) }}
 
 //export krgo_tokenizer_open
 func krgo_tokenizer_open(path *C.char, n C.size_t, out *C.uintptr_t, cerr *C.kr_error) C.kr_status {
-	return call("kr_tokenizer_open", cerr, func() (status, error) {
-		p, err := name(C.kr_str{path, n}, "path")
-		if err != nil {
-			return ok, err
-		}
-		if p == "" {
-			return ok, invalid("path is empty")
-		}
-		t, err := tokenizer.Open(p)
-		if err != nil {
-			return ok, err
-		}
-		return give(out, kindTokenizer, newVocabulary(t))
-	})
+	return call("kr_tokenizer_open", cerr, func() (status, error) { return openTokenizer(C.kr_str{path, n}, out, tokenizer.Config{}) })
 }
 
 //export krgo_tokenizer_open_bytes
 func krgo_tokenizer_open_bytes(data unsafe.Pointer, n C.size_t, out *C.uintptr_t, cerr *C.kr_error) C.kr_status {
-	return call("kr_tokenizer_open_bytes", cerr, func() (status, error) {
-		b, err := view[byte]((*C.char)(data), n, "data")
-		if err != nil {
+	return call("kr_tokenizer_open_bytes", cerr, func() (status, error) { return parseTokenizer(data, n, out, tokenizer.Config{}) })
+}
+
+//export krgo_tokenizer_open_params
+func krgo_tokenizer_open_params(p *C.kr_tokenizer_params, out *C.uintptr_t, cerr *C.kr_error) C.kr_status {
+	return call("kr_tokenizer_open_params", cerr, func() (status, error) {
+		if p.threads < 0 {
+			return ok, invalid("threads = %d: want 0 or more", int(p.threads))
+		}
+		if p.min_parallel_bytes < 0 {
+			return ok, invalid("min_parallel_bytes = %d: want 0 or more", int64(p.min_parallel_bytes))
+		}
+		cfg := tokenizer.Config{Threads: int(p.threads), CacheBytes: int64(p.cache_bytes), MinParallelBytes: int(p.min_parallel_bytes)}
+		var err error
+		if cfg.CacheDir, err = name(p.prepared_dir, "prepared_dir"); err != nil {
 			return ok, err
 		}
-		t, err := tokenizer.Parse(append([]byte(nil), b...)) // a tokenizer may keep parts of what it parsed
-		if err != nil {
-			return ok, err
+		switch {
+		case p.path.data != nil && p.data != nil:
+			return ok, invalid("path and data exclude each other")
+		case p.data != nil:
+			return parseTokenizer(p.data, p.len, out, cfg)
 		}
-		return give(out, kindTokenizer, newVocabulary(t))
+		return openTokenizer(p.path, out, cfg)
 	})
+}
+
+func openTokenizer(path C.kr_str, out *C.uintptr_t, cfg tokenizer.Config) (status, error) {
+	p, err := name(path, "path")
+	if err != nil {
+		return ok, err
+	}
+	if p == "" {
+		return ok, invalid("path is empty")
+	}
+	t, err := tokenizer.OpenConfig(p, cfg)
+	if err != nil {
+		return ok, err
+	}
+	return give(out, kindTokenizer, newVocabulary(t))
+}
+
+func parseTokenizer(data unsafe.Pointer, n C.size_t, out *C.uintptr_t, cfg tokenizer.Config) (status, error) {
+	b, err := view[byte]((*C.char)(data), n, "data")
+	if err != nil {
+		return ok, err
+	}
+	t, err := tokenizer.ParseConfig(append([]byte(nil), b...), cfg) // a tokenizer may keep parts of what it parsed
+	if err != nil {
+		return ok, err
+	}
+	return give(out, kindTokenizer, newVocabulary(t))
 }
 
 // give hands a new handle of v to the caller.

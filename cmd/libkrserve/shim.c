@@ -41,6 +41,7 @@ static kr_status refuse(kr_error *err, kr_status status, const char *format, ...
 
 /* Sizes of the first published version: a caller compiled against any header has at least these. */
 enum {
+  FIRST_TOKENIZER_PARAMS   = 72,
   FIRST_TOKENIZER_INFO     = 88,
   FIRST_ENCODE_PARAMS      = 64,
   FIRST_ENCODING           = 104,
@@ -131,6 +132,18 @@ kr_status kr_tokenizer_open_bytes(const void *data, size_t len, kr_tokenizer **o
   ENTER(err);
   NEED(data, err);
   OPEN(kr_tokenizer, out, krgo_tokenizer_open_bytes((void *)data, len, &handle, err));
+}
+
+kr_status kr_tokenizer_open_params(const kr_tokenizer_params *p, kr_tokenizer **out, kr_error *err) {
+  kr_tokenizer_params full;
+  kr_status status;
+  ENTER(err);
+  status = params(&full, sizeof full, FIRST_TOKENIZER_PARAMS, p, "kr_tokenizer_params", err);
+  if (status != KR_OK) {
+    if (out) *out = NULL;
+    return status;
+  }
+  OPEN(kr_tokenizer, out, krgo_tokenizer_open_params(&full, &handle, err));
 }
 
 kr_status kr_tokenizer_close(kr_tokenizer *t) {

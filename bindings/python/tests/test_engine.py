@@ -90,6 +90,18 @@ def test_bad_models(tmp_path: Path, model: Path) -> None:
         krserve.Engine(model, backend="abacus")
 
 
+def test_prepared(engine: krserve.Engine, model: Path, tmp_path: Path) -> None:
+    want = engine.complete("One, two, three,", max_tokens=6)
+
+    def large() -> int:  # files as large as packed weights
+        return sum(f.stat().st_size > 50 << 20 for f in tmp_path.rglob("*"))
+
+    for packed, files in ((False, 0), (True, 1), (True, 1)):
+        with krserve.Engine(model, context_tokens=512, prepared_dir=tmp_path, packed_weights=packed) as e:
+            assert e.complete("One, two, three,", max_tokens=6) == want
+        assert large() == files
+
+
 def test_break_cancels(engine: krserve.Engine) -> None:
     with engine.stream(prompt="Once upon a time", ignore_eos=True) as stream:
         for i, _ in enumerate(stream):

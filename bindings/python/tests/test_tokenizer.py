@@ -103,6 +103,25 @@ def test_files(tmp_path: Path) -> None:
     assert krserve.Tokenizer(data).encode("Hello") == [9707]
 
 
+def test_settings(tmp_path: Path) -> None:
+    path = tokenizer_json("qwen3")
+    text = "The quick brown fox jumps over the lazy dog. " * 4000
+    with krserve.Tokenizer(path) as plain:
+        want = plain.encode(text)
+    for options in ({"threads": 1}, {"threads": 2, "min_parallel_bytes": 100}, {"cache_bytes": -1}, {"prepared_dir": tmp_path}):
+        with krserve.Tokenizer(path, **options) as t:
+            assert t.encode(text) == want, options
+    made = list(tmp_path.iterdir())
+    assert made and all(f.stat().st_size > 1 << 20 for f in made if f.is_file())
+    with krserve.Tokenizer(path, prepared_dir=tmp_path) as t:  # from there
+        assert t.encode(text) == want
+    assert list(tmp_path.iterdir()) == made
+    with pytest.raises(krserve.InvalidError, match="threads"):
+        krserve.Tokenizer(path, threads=-1)
+    with krserve.Tokenizer(path.read_bytes(), cache_bytes=-1) as t:
+        assert t.encode(text) == want
+
+
 def test_closed(model: Path) -> None:
     t = krserve.Tokenizer(model)
     with t:

@@ -18,7 +18,7 @@ NO_ID = 0xFFFFFFFF
 ADD_SPECIAL, SPECIAL_TEXT, SPECIAL_REFUSE, SKIP_SPECIAL = 1, 2, 4, 8
 CHAR_OFFSETS, TRUNCATE, TRUNCATE_LEFT, PAD, PAD_LEFT = 16, 32, 64, 128, 256
 NO_GENERATION_PROMPT = 1
-FETCH, OFFLINE = 1, 2
+FETCH, OFFLINE, NO_PACKED_WEIGHTS = 1, 2, 4
 ALLOW_SPECIAL, IGNORE_EOS, LOGPROBS = 1, 2, 4
 NO_WAIT = 1
 
@@ -29,6 +29,19 @@ class Error(c.Structure):
 
 class Str(c.Structure):
     _fields_ = [("data", c.c_char_p), ("len", c.c_size_t)]
+
+
+class TokenizerParams(c.Structure):
+    _fields_ = [
+        ("struct_size", c.c_uint32),
+        ("threads", c.c_int32),
+        ("path", Str),
+        ("data", c.c_char_p),
+        ("len", c.c_size_t),
+        ("cache_bytes", c.c_int64),
+        ("min_parallel_bytes", c.c_int64),
+        ("prepared_dir", Str),
+    ]
 
 
 class TokenizerInfo(c.Structure):
@@ -126,6 +139,7 @@ class EngineParams(c.Structure):
         ("pool", c.c_void_p),
         ("activation_bits", c.c_int32),
         ("reserved", c.c_uint32),
+        ("prepared_dir", Str),
     ]
 
 
@@ -263,6 +277,7 @@ _PROTOTYPES: List[Tuple[str, Any, List[Any]]] = [
     ("kr_status_name", c.c_char_p, [c.c_int32]),
     ("kr_tokenizer_open", c.c_int32, [c.c_char_p, _SIZE, c.POINTER(_H), _E]),
     ("kr_tokenizer_open_bytes", c.c_int32, [c.c_char_p, _SIZE, c.POINTER(_H), _E]),
+    ("kr_tokenizer_open_params", c.c_int32, [c.POINTER(TokenizerParams), c.POINTER(_H), _E]),
     ("kr_tokenizer_close", c.c_int32, [_H]),
     ("kr_tokenizer_encode", c.c_int32, [_H, c.c_char_p, _SIZE, c.c_uint32, _U32P, _SIZEP, _E]),
     (

@@ -167,7 +167,9 @@ class Engine(Handle):
     `model` is a GGUF file, a model directory, or a name such as "smollm2" or "hf:ORG/REPO"; a name that the cache lacks is
     fetched only with fetch=True. Zero and "" are the defaults everywhere. `kv_type` is how keys and values are stored: f16,
     q8_0 or q4. `activation_bits=8` reads prompts faster and answers less exactly than 16. `pool` is shared with other
-    engines, or has tiers that keep prefixes longer than the engine's memory lasts.
+    engines, or has tiers that keep prefixes longer than the engine's memory lasts. `prepared_dir` keeps the tokenizer compiled
+    and the weights packed as the CPU takes them: later engines open and decode faster and answer the same. Packed weights
+    are as large as the model; packed_weights=False leaves them out.
     """
 
     _close_name = "kr_engine_close"
@@ -190,6 +192,8 @@ class Engine(Handle):
         kv_type: str = "",
         activation_bits: int = 0,
         pool: Optional[Pool] = None,
+        prepared_dir: Union[str, "os.PathLike[str]"] = "",
+        packed_weights: bool = True,
     ) -> None:
         super().__init__()
         p = _abi.EngineParams(
@@ -200,7 +204,7 @@ class Engine(Handle):
             kernel=_abi.to_str(kernel),
             kv_bytes=i64("kv_bytes", kv_bytes),
             context_tokens=i32("context_tokens", context_tokens),
-            flags=(_abi.FETCH if fetch else 0) | (_abi.OFFLINE if offline else 0),
+            flags=(_abi.FETCH if fetch else 0) | (_abi.OFFLINE if offline else 0) | (0 if packed_weights else _abi.NO_PACKED_WEIGHTS),
             tokenizer=tokenizer._live() if tokenizer is not None else None,
             cache_dir=_abi.to_str(os.fsencode(cache_dir)),
             hub_endpoint=_abi.to_str(hub_endpoint),
@@ -208,6 +212,7 @@ class Engine(Handle):
             kv_type=_abi.to_str(kv_type),
             pool=pool._live() if pool is not None else None,
             activation_bits=i32("activation_bits", activation_bits),
+            prepared_dir=_abi.to_str(os.fsencode(prepared_dir)),
         )
         out = c.c_void_p()
         _abi.call(_abi.lib.kr_engine_open, c.byref(p), c.byref(out))

@@ -271,6 +271,43 @@ void case_text(void) { /* bytes that are no text */
   PLAIN(KR_OK, kr_tokenizer_close(t));
 }
 
+static void tokenizer_params(void) {
+  kr_error err;
+  kr_tokenizer *t = (kr_tokenizer *)&err;
+  kr_tokenizer_params p = {0};
+  size_t n = 0;
+  STATUS(KR_ERR_INVALID, kr_tokenizer_open_params(NULL, &t, &err));
+  CHECK(t == NULL);
+  STATUS(KR_ERR_INVALID, kr_tokenizer_open_params(&p, &t, &err)); /* no struct_size */
+  p.struct_size = sizeof p;
+  STATUS(KR_ERR_INVALID, kr_tokenizer_open_params(&p, NULL, &err));
+  STATUS(KR_ERR_INVALID, kr_tokenizer_open_params(&p, &t, &err)); /* neither path nor data */
+  CHECK(strstr(err.message, "path"));
+  p.data = "{}";
+  p.len = 2;
+  STATUS(KR_ERR_FORMAT, kr_tokenizer_open_params(&p, &t, &err));
+  p.path = str(tokenizer_path);
+  STATUS(KR_ERR_INVALID, kr_tokenizer_open_params(&p, &t, &err)); /* both */
+  p.data = NULL;
+  p.threads = -1;
+  STATUS(KR_ERR_INVALID, kr_tokenizer_open_params(&p, &t, &err));
+  CHECK(strstr(err.message, "threads"));
+  p.threads = 1;
+  p.min_parallel_bytes = -1;
+  STATUS(KR_ERR_INVALID, kr_tokenizer_open_params(&p, &t, &err));
+  p.min_parallel_bytes = INT64_MAX;
+  p.cache_bytes = INT64_MIN;
+  p.prepared_dir.data = "a\0b";
+  p.prepared_dir.len = 3;
+  STATUS(KR_ERR_INVALID, kr_tokenizer_open_params(&p, &t, &err));
+  CHECK(strstr(err.message, "prepared_dir"));
+  p.prepared_dir = str("/dev/null/no"); /* cannot be used, which is no error */
+  STATUS(KR_OK, kr_tokenizer_open_params(&p, &t, &err));
+  STATUS(KR_OK, kr_tokenizer_count(t, "one two", 7, 0, &n, &err));
+  CHECK(n > 0);
+  PLAIN(KR_OK, kr_tokenizer_close(t));
+}
+
 void case_files(void) { /* files that are none */
   kr_error err;
   kr_tokenizer *t = (kr_tokenizer *)&err;
@@ -288,6 +325,7 @@ void case_files(void) { /* files that are none */
   STATUS(KR_ERR_FORMAT, kr_tokenizer_open_bytes("{}", 2, &t, &err));
   STATUS(KR_ERR_FORMAT, kr_tokenizer_open_bytes("GGUF", 4, &t, &err));
   STATUS(KR_ERR_FORMAT, kr_tokenizer_open_bytes("", 0, &t, &err));
+  tokenizer_params();
   p.struct_size = sizeof p;
   STATUS(KR_ERR_INVALID, kr_engine_open(&p, &e, &err)); /* no model */
   p.model = str("/no/such/model.gguf");
