@@ -3,7 +3,8 @@
 package cpu
 
 /*
-#cgo CFLAGS: -O3 -std=c11 -Wall -Wextra
+// -g1 keeps line tables; where variables are after so much inlining takes gcc as long as all else.
+#cgo CFLAGS: -O3 -g1 -std=c11 -Wall -Wextra
 #cgo LDFLAGS: -lm -lpthread
 #include <stdlib.h>
 #include "model.h"
