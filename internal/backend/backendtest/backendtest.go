@@ -37,6 +37,8 @@ type Options struct {
 	ActFloat []quant.Type
 	// Threads are the numbers of threads whose logits must agree; nil is 1, 2, 3 and 5.
 	Threads []int
+	// Brief takes a third of the metamorphic tests, as -short does, for a backend that is slow.
+	Brief bool
 	// Inexact leaves out the metamorphic tests, for a backend that promises closeness only.
 	Inexact bool
 }

@@ -50,28 +50,31 @@ func (s *suite) models(t *testing.T) {
 
 func (s *suite) metamorphic(t *testing.T) {
 	n := 3
-	if testing.Short() {
+	if s.brief() {
 		n = 1
 	}
 	for i := range n {
 		t.Run(fmt.Sprintf("tiny/%d", i), func(t *testing.T) {
 			r := random(t)
-			Metamorphic(t, s.b, Tiny(r, rotate(s.Types, i)), s.Limits, s.Threads)
+			s.sameBitsOf(t, Tiny(r, rotate(s.Types, i)))
 		})
 	}
 }
 
-// Metamorphic checks that the logits of g keep their bits whatever the chunks, the batch, the number of threads, the
-// place of the KV blocks and the part of a prompt that was computed before. Real models may be tested with it.
-func Metamorphic(t *testing.T, b backend.Backend, g *graph.Graph, l backend.Limits, threads []int) {
+func (s *suite) brief() bool { return s.Brief || testing.Short() }
+
+// sameBitsOf checks that the logits of g keep their bits whatever the chunks, the batch, the number of threads, the
+// place of the KV blocks and the part of a prompt that was computed before.
+func (s *suite) sameBitsOf(t *testing.T, g *graph.Graph) {
 	t.Helper()
+	l := s.Limits
 	r := random(t)
 	const rows, blocks = 96, 24
 	l.Rows, l.Blocks, l.Threads = rows, blocks, 1
 	open := func(t *testing.T, threads int) backend.Model {
 		l := l
 		l.Threads = threads
-		m, err := b.Load(g, l)
+		m, err := s.b.Load(g, l)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,13 +114,13 @@ func Metamorphic(t *testing.T, b backend.Backend, g *graph.Graph, l backend.Limi
 		}
 	}
 	apart := [][]backend.BlockID{{0, 1, 2}, {3, 4}, {5}}
-	for _, n := range threads {
+	for _, n := range s.Threads {
 		t.Run(fmt.Sprintf("threads/%d", n), func(t *testing.T) {
 			run(t, open(t, n), apart, func(int) int { return 30 })
 		})
 	}
 	chunks := []int{1, 2, 3, 5, 8, 16, 17, 31, 32}
-	if testing.Short() {
+	if s.brief() {
 		chunks = []int{1, 7, 32}
 	}
 	for _, n := range chunks {
@@ -213,7 +216,7 @@ func Metamorphic(t *testing.T, b backend.Backend, g *graph.Graph, l backend.Limi
 			return got
 		}
 		want := feed(m, rows, n)
-		for i, threads := range threads {
+		for i, threads := range s.Threads {
 			other := open(t, threads)
 			feed(other, 50+7*i, n-last)
 			for p := n - last; p < n; p++ {

@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 		ran[name] = true
 		ok := t.Run(name, func(t *testing.T) {
 			o := backendtest.Options{ActBlock: 32, Limits: backend.Limits{KV: backend.KVF16, Kernel: name}}
-			if name == "generic" || testing.Short() { // slow, or emulated
+			if o.Brief = name == "generic"; o.Brief || testing.Short() { // slow, or emulated
 				o.Threads = []int{1, 3}
 			}
 			backendtest.Run(t, b, o)
