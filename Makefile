@@ -10,27 +10,31 @@ OUT       ?= dist
 ARM_EXEC   = qemu-aarch64-static -cpu max -L /usr/aarch64-linux-gnu
 CROSS      = darwin/arm64 linux/arm64 windows/amd64
 
-.PHONY: help test check testdata test-go test-race test-purego test-arm64 test-blas test-c race fuzz cross libkrserve clean bench-peers bench-multi-turn bench-prefix bench-invariance operating-characteristics tokenizer-soak serve-soak pool-soak
+.PHONY: help test check testdata test-go test-race test-purego test-arm64 test-arm64-kernels test-arm64-tokenizer test-blas test-c race fuzz cross libkrserve clean bench-peers bench-multi-turn bench-prefix bench-invariance operating-characteristics tokenizer-soak serve-soak pool-soak
 
 help:
 	@grep -E '^# make ' Makefile | cut -c3-
 
-test: testdata test-go test-race test-purego test-arm64 test-blas test-c
+# The last four two at a time: each is one process after another most of its time.
+test: testdata test-go test-race
+	$(MAKE) -j2 test-arm64 test-c test-purego test-blas
 
 testdata:
 	@scripts/testdata.sh
 
-# The C library first: three packages' tests want it, and would compile its kernels side by side.
+# Packages whose tests run long come first, so that none runs alone at the end.
+LONG = ./tokenizer ./internal/backend/cpu ./bindings/python ./examples .
+# The C library before: three packages' tests want it, and would compile its kernels side by side.
 test-go:
 	$(GO) run cmd/libkrserve/build.go -o .testdata/lib
-	$(GO) test -timeout 30m ./...
+	$(GO) test -timeout 30m $(LONG) ./...
 
 # The packages under the race detector; -short leaves out what only runs long, not what is different. Left out whole are
 # packages without goroutines (a lint test sees to that) and those whose tests only start other processes.
 SEQUENTIAL = internal/graph internal/quant internal/sample internal/stats
 OUTSIDE    = bindings/python examples internal/lint
 test-race:
-	$(GO) test -timeout 30m -race -short $$($(GO) list ./... | grep -vE '/($(subst $() ,|,$(strip $(SEQUENTIAL) $(OUTSIDE))))$$')
+	$(GO) test -timeout 30m -race -short $$($(GO) list $(LONG) ./... | grep -vE '/($(subst $() ,|,$(strip $(SEQUENTIAL) $(OUTSIDE))))$$')
 
 race:
 	$(GO) test -race ./...
@@ -40,8 +44,10 @@ test-purego:
 
 # Of the tokenizer's tests those that its kernels decide: 40 seconds of CPU under the emulator.
 ARM_TESTS = TestKernel|TestGoldens|TestFastPath|TestBlocksAgainstSteps|TestNFCPrefix|TestAppendNFCFrom|TestInvalidUTF8
-test-arm64:
+test-arm64: test-arm64-kernels test-arm64-tokenizer
+test-arm64-kernels:
 	GOARCH=arm64 CGO_ENABLED=1 CC=aarch64-linux-gnu-gcc $(GO) test -timeout 30m -short -exec '$(ARM_EXEC)' ./internal/backend/cpu/
+test-arm64-tokenizer:
 	GOARCH=arm64 CGO_ENABLED=0 $(GO) test -timeout 30m -short -exec '$(ARM_EXEC)' -run '$(ARM_TESTS)' ./tokenizer/
 
 # The variant for Apple's Accelerate, over OpenBLAS.

@@ -43,13 +43,14 @@ func TestConformance(t *testing.T) {
 				o.Threads = []int{1, 3}
 			}
 			backendtest.Run(t, b, o)
+			if o.Brief && testing.Short() {
+				return
+			}
 			o.Threads = []int{3}
 			o.Limits.Packed = filepath.Join(t.TempDir(), "w"+backend.PackedSuffix)
-			if name != "generic" || !testing.Short() {
-				o.Limits.ActivationBits = 8
-				t.Run("8", func(t *testing.T) { backendtest.Run(t, b, o) })
-				o.Limits.ActivationBits = 0
-			}
+			o.Limits.ActivationBits = 8
+			t.Run("8", func(t *testing.T) { backendtest.Run(t, b, o) })
+			o.Limits.ActivationBits = 0
 			for _, kv := range []backend.KVType{backend.KVQ8, backend.KVQ4} {
 				o.Limits.KV, o.Threads = kv, []int{3}
 				t.Run(kv.String(), func(t *testing.T) { backendtest.RunKV(t, b, o) })
