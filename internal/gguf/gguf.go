@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"iter"
 	"math/bits"
-	"sync"
 
 	"github.com/krserve/krserve/internal/mem"
 )
@@ -52,8 +51,7 @@ type File struct {
 	byName    map[string]int
 	header    []byte
 
-	mu   sync.Mutex
-	maps []*mem.Mapping
+	files mem.Files
 }
 
 // Open maps the file at path and parses it. When its metadata says that it is one of several shards, their files are
@@ -84,7 +82,7 @@ func openOne(path string) (*File, error) {
 		m.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	f.maps = []*mem.Mapping{m}
+	f.files.Add(m)
 	return f, nil
 }
 
@@ -96,36 +94,13 @@ func Parse(data []byte) (*File, error) {
 }
 
 // Close unmaps the file. Tensor data, and Values obtained before, must not be used afterwards. Further calls do nothing.
-func (f *File) Close() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var errs []error
-	for _, m := range f.maps {
-		errs = append(errs, m.Close())
-	}
-	f.maps = nil
-	return errors.Join(errs...)
-}
+func (f *File) Close() error { return f.files.Close() }
 
 // Stamp tells the files as they were when they were opened from what they were or will be.
-func (f *File) Stamp() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := ""
-	for _, m := range f.maps {
-		s += m.Stamp() + "\n"
-	}
-	return s
-}
+func (f *File) Stamp() string { return f.files.Stamp() }
 
 // Forget lets go of the memory of data, a part of the mapped files, until it is read again.
-func (f *File) Forget(data []byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, m := range f.maps {
-		m.Forget(data)
-	}
-}
+func (f *File) Forget(data []byte) { f.files.Forget(data) }
 
 // Version returns the format version, 2 or 3.
 func (f *File) Version() int { return int(f.version) }

@@ -76,7 +76,7 @@ func openShards(given *File, path string, n int) (*File, error) {
 		return abandon(fmt.Errorf("%w: the shards have %d tensors, split.tensors.count says %d", ErrFormat, len(first.tensors), want))
 	}
 	for _, f := range all[1:] {
-		first.maps = append(first.maps, f.maps...)
+		first.files.Take(&f.files)
 	}
 	return first, nil
 }

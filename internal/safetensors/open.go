@@ -69,7 +69,7 @@ func (f *File) add(path string) error {
 	if err != nil {
 		return fmt.Errorf("safetensors: %w", err)
 	}
-	f.maps = append(f.maps, m)
+	f.files.Add(m)
 	one, err := Parse(m.Bytes())
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)

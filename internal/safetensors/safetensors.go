@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"sync"
 
 	"github.com/krserve/krserve/internal/mem"
 	"github.com/krserve/krserve/internal/quant"
@@ -152,8 +151,7 @@ type File struct {
 	tensors []Tensor
 	byName  map[string]int
 
-	mu   sync.Mutex
-	maps []*mem.Mapping
+	files mem.Files
 }
 
 // Parse parses the bytes of one file, which must stay unchanged while the File or any tensor is in use.
@@ -166,16 +164,13 @@ func Parse(data []byte) (*File, error) {
 }
 
 // Close unmaps the files. Tensor data must not be used afterwards. Further calls do nothing.
-func (f *File) Close() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var errs []error
-	for _, m := range f.maps {
-		errs = append(errs, m.Close())
-	}
-	f.maps = nil
-	return errors.Join(errs...)
-}
+func (f *File) Close() error { return f.files.Close() }
+
+// Stamp tells the files as they were when they were opened from what they were or will be.
+func (f *File) Stamp() string { return f.files.Stamp() }
+
+// Forget lets go of the memory of data, a part of the mapped files, until it is read again.
+func (f *File) Forget(data []byte) { f.files.Forget(data) }
 
 // Metadata returns the file's __metadata__; of shards, the first's. The map must not be changed.
 func (f *File) Metadata() map[string]string { return f.meta }
@@ -195,24 +190,4 @@ func (f *File) Tensor(name string) *Tensor {
 func mulFits(a, b uint64) (uint64, bool) {
 	hi, lo := bits.Mul64(a, b)
 	return lo, hi == 0 && lo <= uint64(^uint(0)>>1)
-}
-
-// Stamp tells the files as they were when they were opened from what they were or will be.
-func (f *File) Stamp() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := ""
-	for _, m := range f.maps {
-		s += m.Stamp() + "\n"
-	}
-	return s
-}
-
-// Forget lets go of the memory of data, a part of the mapped files, until it is read again.
-func (f *File) Forget(data []byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, m := range f.maps {
-		m.Forget(data)
-	}
 }
