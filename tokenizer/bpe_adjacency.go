@@ -19,13 +19,10 @@ func adjacencySlot(x, y uint32) (uintptr, uint) {
 	return uintptr(h >> 6), uint(h & 63)
 }
 
-// apart gives 1 where no token holds x directly before y; both are below 0x10000.
+// apart gives 1 where no token holds x directly before y, left and right aside; both are below 0x10000.
 func (a *adjacency) apart(x, y uint32) uint64 {
 	i, s := adjacencySlot(x, y)
-	w := *(*uint64)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(a.pair)), i*8)) >> s
-	w |= *(*uint64)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(a.left)), uintptr(x>>6)*8)) >> (x & 63)
-	w |= *(*uint64)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(a.right)), uintptr(y>>6)*8)) >> (y & 63)
-	return ^w & 1
+	return ^(*(*uint64)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(a.pair)), i*8)) >> s) & 1
 }
 
 func newAdjacency() *adjacency {

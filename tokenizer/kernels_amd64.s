@@ -353,16 +353,16 @@ hitDone:
 	RET
 
 // func classifyAVX2(rows *byte, p *byte, m *uint64)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·classifyAVX2(SB), NOSPLIT, $0-24
 	MOVQ           rows+0(FP), AX
 	MOVQ           p+8(FP), CX
 	MOVQ           m+16(FP), DX
 	MOVQ           $0x7070707070707070, BX
-	MOVQ           BX, X0
+	VMOVQ          BX, X0
 	VPBROADCASTQ   X0, Y0
 	MOVQ           $0x1010101010101010, BX
-	MOVQ           BX, X1
+	VMOVQ          BX, X1
 	VPBROADCASTQ   X1, Y1
 	VMOVDQU        (CX), Y2
 	VMOVDQU        32(CX), Y4
@@ -586,7 +586,7 @@ DATA validAVX2Next<>+15(SB)/1, $0x01
 GLOBL validAVX2Next<>(SB), RODATA|NOPTR, $16
 
 // func validAVX2(p *byte, n int) uint64
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·validAVX2(SB), NOSPLIT, $0-24
 	MOVQ           p+0(FP), AX
 	MOVQ           n+8(FP), CX
@@ -594,19 +594,19 @@ TEXT ·validAVX2(SB), NOSPLIT, $0-24
 	VBROADCASTI128 validAVX2Low<>+0(SB), Y1
 	VBROADCASTI128 validAVX2Next<>+0(SB), Y2
 	MOVQ           $0x0f0f0f0f0f0f0f0f, DX
-	MOVQ           DX, X3
+	VMOVQ          DX, X3
 	VPBROADCASTQ   X3, Y3
 	MOVQ           $0x6060606060606060, DX
-	MOVQ           DX, X4
+	VMOVQ          DX, X4
 	VPBROADCASTQ   X4, Y4
 	MOVQ           $0x7070707070707070, DX
-	MOVQ           DX, X5
+	VMOVQ          DX, X5
 	VPBROADCASTQ   X5, Y5
 	MOVQ           $0x8080808080808080, DX
-	MOVQ           DX, X6
+	VMOVQ          DX, X6
 	VPBROADCASTQ   X6, Y6
 	MOVQ           $0x0000000000000000, DX
-	MOVQ           DX, X7
+	VMOVQ          DX, X7
 	VPBROADCASTQ   X7, Y7
 
 loop:
@@ -728,7 +728,7 @@ DATA validAVX512Next<>+15(SB)/1, $0x01
 GLOBL validAVX512Next<>(SB), RODATA|NOPTR, $16
 
 // func validAVX512(p *byte, n int) uint64
-// Requires: AVX, AVX512BW, AVX512F, SSE2
+// Requires: AVX, AVX512BW, AVX512F
 TEXT ·validAVX512(SB), NOSPLIT, $0-24
 	MOVQ            p+0(FP), AX
 	MOVQ            n+8(FP), CX
@@ -736,19 +736,19 @@ TEXT ·validAVX512(SB), NOSPLIT, $0-24
 	VBROADCASTI32X4 validAVX512Low<>+0(SB), Z1
 	VBROADCASTI32X4 validAVX512Next<>+0(SB), Z2
 	MOVQ            $0x0f0f0f0f0f0f0f0f, DX
-	MOVQ            DX, X3
+	VMOVQ           DX, X3
 	VPBROADCASTQ    X3, Z3
 	MOVQ            $0x6060606060606060, DX
-	MOVQ            DX, X4
+	VMOVQ           DX, X4
 	VPBROADCASTQ    X4, Z4
 	MOVQ            $0x7070707070707070, DX
-	MOVQ            DX, X5
+	VMOVQ           DX, X5
 	VPBROADCASTQ    X5, Z5
 	MOVQ            $0x8080808080808080, DX
-	MOVQ            DX, X6
+	VMOVQ           DX, X6
 	VPBROADCASTQ    X6, Z6
 	MOVQ            $0x0000000000000000, DX
-	MOVQ            DX, X7
+	VMOVQ           DX, X7
 	VPBROADCASTQ    X7, Z7
 
 loop:
@@ -794,22 +794,22 @@ done:
 	RET
 
 // func suspectsAVX2(rows *byte, p *byte, n int) (blocks int, mask uint64)
-// Requires: AVX, AVX2, SSE2
+// Requires: AVX, AVX2
 TEXT ·suspectsAVX2(SB), NOSPLIT, $0-40
 	MOVQ         rows+0(FP), AX
 	MOVQ         p+8(FP), CX
 	MOVQ         n+16(FP), DX
 	MOVQ         $0xc0c0c0c0c0c0c0c0, BX
-	MOVQ         BX, X0
+	VMOVQ        BX, X0
 	VPBROADCASTQ X0, Y0
 	MOVQ         $0x8080808080808080, BX
-	MOVQ         BX, X1
+	VMOVQ        BX, X1
 	VPBROADCASTQ X1, Y1
 	MOVQ         $0x7070707070707070, BX
-	MOVQ         BX, X2
+	VMOVQ        BX, X2
 	VPBROADCASTQ X2, Y2
 	MOVQ         $0x1010101010101010, BX
-	MOVQ         BX, X3
+	VMOVQ        BX, X3
 	VPBROADCASTQ X3, Y3
 	XORQ         BX, BX
 	XORQ         SI, SI
@@ -920,7 +920,7 @@ suspectDone:
 	RET
 
 // func suspectsAVX512(rows *byte, p *byte, n int) (blocks int, mask uint64)
-// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI, SSE2
+// Requires: AVX, AVX512BW, AVX512F, AVX512VBMI
 TEXT ·suspectsAVX512(SB), NOSPLIT, $0-40
 	MOVQ         rows+0(FP), AX
 	MOVQ         p+8(FP), CX
@@ -928,7 +928,7 @@ TEXT ·suspectsAVX512(SB), NOSPLIT, $0-40
 	VMOVDQU64    (AX), Z0
 	VMOVDQU64    64(AX), Z1
 	MOVQ         $0xc0c0c0c0c0c0c0c0, AX
-	MOVQ         AX, X2
+	VMOVQ        AX, X2
 	VPBROADCASTQ X2, Z2
 	XORQ         AX, AX
 	XORQ         BX, BX

@@ -18,9 +18,17 @@ type blockScanner struct {
 	tab  *classTable
 	step stepper
 	adj  *adjacency // nil: pieces are not cut
-	cuts [256]uint8 // by classes: characters of one number above zero may be cut apart
 	cyr  bool       // Cyrillic letters, U+0400 to U+047F, have no class but that
+	// three holds, for characters of three bytes, what wide asks of them: six bits of classes, then as below.
+	three [1 << 16]uint16
 }
+
+const (
+	threeClasses = 1<<6 - 1
+	threeCut     = 3 << 6 // characters of one number above zero may be cut apart
+	threeLeft    = 1 << 8 // any character may follow in a token
+	threeRight   = 1 << 9 // any character may stand before
+)
 
 func newBlockScanner(kind scanKind, adj *adjacency) *blockScanner {
 	s := &blockScanner{kind: kind, tab: classTables[kind](), step: steppers[kind], adj: adj}
@@ -30,17 +38,26 @@ func newBlockScanner(kind scanKind, adj *adjacency) *blockScanner {
 	}
 	// A piece may be cut only where its right part is scanned as the rest of the whole would be: between letters
 	// that the pattern treats alike.
-	for c := range s.cuts {
+	cut := func(c uint32) uint16 {
 		switch {
-		case c&clsL == 0:
+		case adj == nil || c&clsL == 0:
 		case kind < scanO200K:
-			s.cuts[c] = 1
+			return 1
 		case c&clsMark != 0 || kind == scanO200K && c&(clsUpper|clsLower) != 0:
 		case kind == scanDeepSeek && c&clsCJK != 0:
-			s.cuts[c] = 2
+			return 2
 		default:
-			s.cuts[c] = 1
+			return 1
 		}
+		return 0
+	}
+	for cp := range uint32(len(s.three)) {
+		c := s.tab.of(cp)
+		v := uint16(c&threeClasses) | cut(c)<<6
+		if adj != nil {
+			v |= uint16(adj.left[cp>>6]>>(cp&63)&1)<<8 | uint16(adj.right[cp>>6]>>(cp&63)&1)<<9
+		}
+		s.three[cp] = v
 	}
 	return s
 }
@@ -137,13 +154,14 @@ func (s *blockScanner) wide(b *block) {
 	n := b.n
 	var C, cut uint64
 	var low, high [8]uint64 // bytes by their three lower classes, and by the three above
-	tab, adj := s.tab, s.adj
-	joined, last, lastCut := uint(99), uint32(0), uint8(0)
+	tab, three := s.tab, &s.three
+	note := func(classes uint32, m uint64) {
+		low[classes&7] |= m
+		high[classes>>3&7] |= m
+	}
 	for H := b.masks[laneH]; H != 0; {
 		i := uint(bits.TrailingZeros64(H))
 		w := load32(unsafe.Add(b.p, i))
-		var cls uint32
-		var m uint64
 		if w&0xfe == 0xd0 && s.cyr {
 			// Up to four letters at once: lead bytes 0xD0 and 0xD1.
 			k := uint(bits.TrailingZeros64(load64(unsafe.Add(b.p, i))&0xc0fec0fec0fec0fe^0x80d080d080d080d0)) / 16
@@ -151,7 +169,7 @@ func (s *blockScanner) wide(b *block) {
 				n = i
 				break
 			}
-			m = (1<<(2*k) - 1) << (i & 63)
+			m := ones(i, i+2*k)
 			H &^= m
 			C |= m & (0xaaaaaaaaaaaaaaaa << (i & 63))
 			low[clsL] |= m
@@ -159,32 +177,41 @@ func (s *blockScanner) wide(b *block) {
 			continue
 		}
 		if w&0xf0 == 0xe0 {
-			if i+3 > n {
+			// A run of characters of three bytes, noted where classes change.
+			begin, from, last, before := i, i, uint32(0), uint16(0)
+			for w&0xf0 == 0xe0 && i+3 <= n {
+				cp := w&0xf<<12 | w>>8&0x3f<<6 | w>>16&0x3f
+				is := three[cp]
+				if (is^before)&threeCut == 0 && is&threeCut != 0 && (before&threeLeft|is&threeRight) == 0 {
+					cut |= s.adj.apart(last, cp) << (i & 63)
+				}
+				if (is^before)&threeClasses != 0 {
+					note(uint32(before), ones(from, i))
+					from = i
+				}
+				last, before = cp, is
+				i += 3
+				w = load32(unsafe.Add(b.p, i))
+			}
+			note(uint32(before), ones(from, i))
+			m := ones(begin, i)
+			H &^= m
+			C |= m &^ (0x9249249249249249 << (begin & 63))
+			if i < n && w&0xf0 == 0xe0 {
 				n = i
 				break
 			}
-			cp := w&0xf<<12 | w>>8&0x3f<<6 | w>>16&0x3f
-			m = 7
-			cls = tab.of(cp)
-			c := s.cuts[cls&255]
-			if joined == i && c == lastCut && c != 0 && adj != nil {
-				cut |= adj.apart(last, cp) << (i & 63)
-			}
-			joined, last, lastCut = i+3, cp, c
-		} else {
-			cp, ln := decodeAt(unsafe.Pointer(&w))
-			if i+ln > n {
-				n = i
-				break
-			}
-			m = 1<<ln - 1
-			cls = tab.of(cp)
+			continue
 		}
-		m <<= i & 63
+		cp, ln := decodeAt(unsafe.Pointer(&w))
+		if i+ln > n {
+			n = i
+			break
+		}
+		m := ones(i, i+ln)
 		H &^= m
 		C |= m & (m << 1)
-		low[cls&7] |= m
-		high[cls>>3&7] |= m
+		note(tab.of(cp), m)
 	}
 	full := ^uint64(0) >> (64 - n)
 	ascii := full &^ b.masks[laneH]
@@ -203,6 +230,9 @@ func (s *blockScanner) wide(b *block) {
 	b.masks[laneH] = full &^ ascii
 	b.n, b.full, b.lead, b.cut = n, full, full&^C, cut
 }
+
+// ones has the bits from one place up to another, at most 64.
+func ones(from, to uint) uint64 { return (1<<(to-from) - 1) << (from & 63) }
 
 // firsts, seconds and thirds gather what stands under numbers with that bit set.
 func firsts(m *[8]uint64) uint64  { return m[1] | m[3] | m[5] | m[7] }

@@ -118,7 +118,7 @@ func classifyAVX512() {
 func all(v uint64, vec func() VecVirtual) VecVirtual {
 	g, x, y := GP64(), XMM(), vec()
 	MOVQ(U64(v*0x0101010101010101), g)
-	MOVQ(g, x)
+	VMOVQ(g, x) // not MOVQ: that would mix with what wide registers hold
 	VPBROADCASTQ(x, y)
 	return y
 }
