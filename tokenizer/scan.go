@@ -169,7 +169,7 @@ func (s *blockScanner) wide(b *block) {
 				n = i
 				break
 			}
-			m := ones(i, i+2*k)
+			m := uint64(1<<(2*k)-1) << (i & 63)
 			H &^= m
 			C |= m & (0xaaaaaaaaaaaaaaaa << (i & 63))
 			low[clsL] |= m

@@ -211,7 +211,7 @@ func (u *unitScanner) wide(p unsafe.Pointer, st, inside uint64) uint64 {
 	two := high & six &^ five // lead bytes of two
 	st &^= high | high<<1
 	last, after := rune(0), uint(0) // the character before the byte at after
-	for ask := (high | high<<1) & lead &^ (two & (two << 2)) & inside &^ 1; ask != 0; ask &= ask - 1 {
+	for ask := (high | high<<1) & lead &^ (two & (two << 2)) & inside &^ 1; ask != 0; {
 		i := uint(bits.TrailingZeros64(ask)) & 63
 		if i != after {
 			b := i - 1
@@ -221,9 +221,23 @@ func (u *unitScanner) wide(p unsafe.Pointer, st, inside uint64) uint64 {
 			c, _ := decodeAt(unsafe.Add(p, b))
 			last = rune(c)
 		}
-		c, n := decodeAt(unsafe.Add(p, i))
-		st |= u.apart(last, rune(c)) << i
-		last, after = rune(c), i+n
+		w := load32(unsafe.Add(p, i))
+		if w&0xf0 != 0xe0 {
+			c, n := decodeAt(unsafe.Add(p, i))
+			st |= u.apart(last, rune(c)) << i
+			last, after = rune(c), i+n
+			ask &= ask - 1
+			continue
+		}
+		for w&0xf0 == 0xe0 && ask>>i&1 != 0 { // a run of characters of three bytes
+			c := rune(w&0xf<<12 | w>>8&0x3f<<6 | w>>16&0x3f)
+			st |= u.apart(last, c) << (i & 63)
+			last = c
+			i += 3
+			w = load32(unsafe.Add(p, i))
+		}
+		after = i
+		ask &= ^uint64(0) << i
 	}
 	return st
 }
