@@ -203,6 +203,9 @@ func (t *classTable) at(text []byte, i int) (cls uint32, n int) {
 	return 0, len(text) - i
 }
 
+// decodeThree is the code point of a character of three bytes, the lower ones of w.
+func decodeThree(w uint32) uint32 { return w&0xf<<12 | w>>8&0x3f<<6 | w>>16&0x3f }
+
 // decodeAt reads one code point of valid UTF-8; four bytes must be readable.
 func decodeAt(p unsafe.Pointer) (cp uint32, n uint) {
 	w := load32(p)
@@ -212,7 +215,7 @@ func decodeAt(p unsafe.Pointer) (cp uint32, n uint) {
 	case w&0xe0 == 0xc0:
 		return w&0x1f<<6 | w>>8&0x3f, 2
 	case w&0xf0 == 0xe0:
-		return w&0xf<<12 | w>>8&0x3f<<6 | w>>16&0x3f, 3
+		return decodeThree(w), 3
 	}
 	return min(w&7<<18|w>>8&0x3f<<12|w>>16&0x3f<<6|w>>24&0x3f, 0x10ffff), 4
 }

@@ -38,26 +38,30 @@ func newBlockScanner(kind scanKind, adj *adjacency) *blockScanner {
 	}
 	// A piece may be cut only where its right part is scanned as the rest of the whole would be: between letters
 	// that the pattern treats alike.
-	cut := func(c uint32) uint16 {
+	var is [256]uint16 // by classes
+	for c := range is {
+		is[c] = uint16(c & threeClasses)
 		switch {
 		case adj == nil || c&clsL == 0:
 		case kind < scanO200K:
-			return 1
+			is[c] |= 1 << 6
 		case c&clsMark != 0 || kind == scanO200K && c&(clsUpper|clsLower) != 0:
 		case kind == scanDeepSeek && c&clsCJK != 0:
-			return 2
+			is[c] |= 2 << 6
 		default:
-			return 1
+			is[c] |= 1 << 6
 		}
-		return 0
 	}
 	for cp := range uint32(len(s.three)) {
-		c := s.tab.of(cp)
-		v := uint16(c&threeClasses) | cut(c)<<6
-		if adj != nil {
-			v |= uint16(adj.left[cp>>6]>>(cp&63)&1)<<8 | uint16(adj.right[cp>>6]>>(cp&63)&1)<<9
+		s.three[cp] = is[s.tab.of(cp)&255]
+	}
+	for i := 0; adj != nil && i < len(adj.left); i++ {
+		for m := adj.left[i]; m != 0; m &= m - 1 {
+			s.three[i<<6|bits.TrailingZeros64(m)] |= threeLeft
 		}
-		s.three[cp] = v
+		for m := adj.right[i]; m != 0; m &= m - 1 {
+			s.three[i<<6|bits.TrailingZeros64(m)] |= threeRight
+		}
 	}
 	return s
 }
@@ -180,7 +184,7 @@ func (s *blockScanner) wide(b *block) {
 			// A run of characters of three bytes, noted where classes change.
 			begin, from, last, before := i, i, uint32(0), uint16(0)
 			for w&0xf0 == 0xe0 && i+3 <= n {
-				cp := w&0xf<<12 | w>>8&0x3f<<6 | w>>16&0x3f
+				cp := decodeThree(w)
 				is := three[cp]
 				if (is^before)&threeCut == 0 && is&threeCut != 0 && (before&threeLeft|is&threeRight) == 0 {
 					cut |= s.adj.apart(last, cp) << (i & 63)

@@ -230,7 +230,7 @@ func (u *unitScanner) wide(p unsafe.Pointer, st, inside uint64) uint64 {
 			continue
 		}
 		for w&0xf0 == 0xe0 && ask>>i&1 != 0 { // a run of characters of three bytes
-			c := rune(w&0xf<<12 | w>>8&0x3f<<6 | w>>16&0x3f)
+			c := rune(decodeThree(w))
 			st |= u.apart(last, c) << (i & 63)
 			last = c
 			i += 3

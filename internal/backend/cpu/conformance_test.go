@@ -52,7 +52,7 @@ func TestConformance(t *testing.T) {
 			t.Run("8", func(t *testing.T) { backendtest.Run(t, b, o) })
 			o.Limits.ActivationBits = 0
 			for _, kv := range []backend.KVType{backend.KVQ8, backend.KVQ4} {
-				o.Limits.KV, o.Threads = kv, []int{3}
+				o.Limits.KV = kv
 				t.Run(kv.String(), func(t *testing.T) { backendtest.RunKV(t, b, o) })
 			}
 		})
